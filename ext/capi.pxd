@@ -1,0 +1,52 @@
+# The C interface of batten (batten.h), for Cython.
+from libc.stddef cimport ptrdiff_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+cdef extern from "batten.h" nogil:
+    ctypedef enum batten_dtype:
+        BATTEN_F32
+        BATTEN_F64
+
+    int batten_set_isa(const char *name, char *message, size_t size)
+    const char *batten_isa()
+    const char *batten_isas(size_t i)
+    const char *batten_kernel_name(size_t i)
+
+    int batten_threads()
+    void batten_set_threads(int n)
+    const char *batten_openmp()
+
+    ctypedef struct batten_memory:
+        size_t allocated, reserved, peak, requests, reused
+    void *batten_allocate(size_t bytes)
+    void batten_release(void *block, size_t bytes)
+    void batten_empty_cache()
+    batten_memory batten_memory_stats()
+
+    ctypedef struct batten_loop:
+        size_t rank
+        size_t shape[65]
+        ptrdiff_t stride[3][65]
+    void batten_loop_simplify(batten_loop *loop)
+    ctypedef struct batten_sum_plan:
+        size_t outputs
+    size_t batten_plan_sum(batten_sum_plan *plan, batten_loop *loop)
+
+    ctypedef enum batten_activation:
+        BATTEN_IDENTITY
+        BATTEN_RELU
+        BATTEN_SIGMOID
+        BATTEN_TANH
+    ctypedef struct batten_product:
+        size_t batch, m, n, k
+        ptrdiff_t c_batch, c_row
+        ptrdiff_t a_batch, a_row, a_col
+        ptrdiff_t b_batch, b_row, b_col
+        double alpha, beta
+        batten_activation activation
+    size_t batten_product_plan(batten_product *p, batten_dtype type)
+
+    enum:
+        BATTEN_TILE_ROWS
+
+include "kernels.pxi"

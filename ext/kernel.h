@@ -1,0 +1,62 @@
+/* What a kernel file includes.
+ *
+ * Each kernel file is compiled once for every variant, with
+ *     REAL     float or double
+ *     TAG      f32_base, f64_avx2, ...
+ *     VBYTES   bytes in a vector register: 16, 32 or 64
+ * and that instruction set's flags.  `real`, KERNEL() and PARALLEL() are the only
+ * macros that a reader meets. */
+#ifndef BATTEN_KERNEL_H
+#define BATTEN_KERNEL_H
+
+#include "batten.h"
+#include <math.h>
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+typedef REAL real;
+typedef real vec __attribute__((vector_size(VBYTES)));
+enum { VLEN = VBYTES / sizeof(real) };
+
+#define KERNEL_NAMED(name, tag) batten_##name##_##tag
+#define KERNEL_TAGGED(name, tag) KERNEL_NAMED(name, tag)
+#define KERNEL(name) KERNEL_TAGGED(name, TAG)
+
+#define BATTEN_KERNEL(name, parameters, arguments) void KERNEL(name) parameters;
+#include "kernels.def"
+
+/* PARALLEL(work, loop) shares a loop's iterations among a team that is worth
+ * waking for so many elementary operations; a region even for one thread costs
+ * more than a small kernel, so then there is none.  The loop is compiled twice:
+ * give a long body a function of its own.
+ *
+ * An iteration must write elements of its own and be the same computation whoever
+ * runs it: cut the work into blocks whose size does not depend on the team, and
+ * the results will not either. */
+#define PRAGMA(x) _Pragma(#x)
+#define PARALLEL(work, ...)                                                \
+    do {                                                                   \
+        const int team_size = batten_team(work);                           \
+        if (team_size > 1) {                                               \
+            PRAGMA(omp parallel for schedule(static) num_threads(team_size)) \
+            __VA_ARGS__                                                    \
+        } else {                                                           \
+            __VA_ARGS__                                                    \
+        }                                                                  \
+    } while (0)
+
+/* Blocks of this many elements are the unit of elementwise work and of sums. */
+enum { BLOCK = 4096 };
+
+static inline size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline size_t blocks_of(size_t n, size_t block)
+{
+    return (n + block - 1) / block;
+}
+
+#endif

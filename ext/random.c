@@ -1,0 +1,176 @@
+/* Arrays of random numbers.
+ *
+ * Element i of call c under key k depends on nothing but (k, c, i): not on the
+ * instruction set, not on the threads.  philox.h makes groups of sixteen blocks;
+ * an element takes one 32-bit word of a block, or two for a 64-bit result, and the
+ * elements of a group lie word by word, sixteen lanes each:
+ *
+ *     32 bits:  element 64 g + 16 w + lane  =  word w of block 16 g + lane
+ *     64 bits:  element 32 g + 16 p + lane  =  words 2 p and 2 p + 1 of that block
+ *
+ * so that every step is a loop over neighbours.  A group is made as a whole in a
+ * small array and copied out, the last one in part.
+ *
+ * The numbers themselves must not depend on the processor either.  This file is
+ * compiled without fused multiply-add, and brings its own logarithm, sine and
+ * cosine: series whose coefficients are plain fractions, cut where the rest is
+ * below half a rounding error.  Additions, products, quotients and square roots
+ * are exact to the last bit everywhere. */
+#include "philox.h"
+#include <string.h>
+
+/* Vector operations that an element of a group costs, about. */
+enum { COST = 32 };
+
+/* The group's words as elements of `make`, for every group of y. */
+#define EACH_GROUP(y, n, make)                                                                   \
+    do {                                                                                         \
+        const size_t each = WORDS * LANES * sizeof(uint32_t) / sizeof *(y);                      \
+        PARALLEL(COST * (n), for (size_t group = 0; group < blocks_of(n, each); group++) {       \
+            uint32_t words[WORDS][LANES];                                                        \
+            __typeof__(*(y)) made[WORDS * LANES * sizeof(uint32_t) / sizeof *(y)];               \
+            philox_group(words, group, key, call);                                               \
+            make;                                                                                \
+            memcpy((y) + group * each, made, smaller(each, (n) - group * each) * sizeof *(y));   \
+        });                                                                                      \
+    } while (0)
+
+/* How many elements of type real a block gives, and the words that each takes. */
+enum { REALS = 16 / sizeof(real), REAL_WORDS = sizeof(real) / 4, F32 = sizeof(real) == 4 };
+
+/* out[i] = the block that counter[i] and key[i] give; the published test vectors want it. */
+void KERNEL(philox)(uint32_t *out, const uint32_t *counter, const uint32_t *key, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct block block;
+        memcpy(&block, counter + WORDS * i, sizeof block);
+        block = philox(block, key[2 * i], key[2 * i + 1]);
+        memcpy(out + WORDS * i, &block, sizeof block);
+    }
+}
+
+/* y[i] = 64 random bits. */
+static void make_bits(uint64_t *y, uint32_t words[WORDS][LANES])
+{
+    for (int pair = 0; pair < 2; pair++)
+        PRAGMA(omp simd)
+        for (int lane = 0; lane < LANES; lane++)
+            y[pair * LANES + lane] = words[2 * pair][lane] | (uint64_t)words[2 * pair + 1][lane] << 32;
+}
+
+void KERNEL(bits)(uint64_t *y, size_t n, uint64_t key, uint64_t call)
+{
+    EACH_GROUP(y, n, make_bits(made, words));
+}
+
+/* y[i] = low + floor(x (high - low) / 2^64), x of 64 random bits: the upper half of
+ * a 128-bit product.  No number's probability is off by more than 2^-64. */
+static void make_integers(int64_t *y, uint32_t words[WORDS][LANES], uint64_t low, uint64_t span)
+{
+    const uint64_t mask = 0xFFFFFFFF, s0 = span & mask, s1 = span >> 32;
+    for (int pair = 0; pair < 2; pair++)
+        PRAGMA(omp simd)
+        for (int lane = 0; lane < LANES; lane++) {
+            const uint64_t x0 = words[2 * pair][lane], x1 = words[2 * pair + 1][lane];
+            const uint64_t middle = x1 * s0 + (x0 * s0 >> 32), other = x0 * s1 + (middle & mask);
+            y[pair * LANES + lane] = (int64_t)(low + x1 * s1 + (middle >> 32) + (other >> 32));
+        }
+}
+
+void KERNEL(integers)(int64_t *y, size_t n, int64_t low, int64_t high, uint64_t key, uint64_t call)
+{
+    const uint64_t span = (uint64_t)high - (uint64_t)low;
+    EACH_GROUP(y, n, make_integers(made, words, (uint64_t)low, span));
+}
+
+/* y[i] = low + (high - low) u, u a multiple of 2^-24 in [0, 1), or of 2^-53 in double.
+ * Where rounding would lead to high, it is the number below. */
+static void make_uniform(real *y, uint32_t words[WORDS][LANES], real low, real span, real last)
+{
+    for (int i = 0; i < REALS; i++) {
+        const uint32_t *const x = words[REAL_WORDS * i], *const x0 = words[REAL_WORDS * i + REAL_WORDS - 1];
+        PRAGMA(omp simd)
+        for (int lane = 0; lane < LANES; lane++) {
+            const real u = F32 ? (real)(int32_t)(x[lane] >> 8) * (real)0x1p-24
+                               : (real)(int32_t)(x[lane] >> 5) * (real)0x1p-27
+                                     + (real)(int32_t)(x0[lane] >> 6) * (real)0x1p-53;
+            const real z = low + span * u;
+            y[i * LANES + lane] = z < last ? z : last;
+        }
+    }
+}
+
+void KERNEL(uniform)(real *y, size_t n, double low, double high, uint64_t key, uint64_t call)
+{
+    const real a = (real)low, b = (real)high;
+    const real last = a < b ? (real)(F32 ? nextafterf(b, a) : nextafter(b, a)) : a;
+    EACH_GROUP(y, n, make_uniform(made, words, a, b - a, last));
+}
+
+/* -log(u) for normal u <= 1.  u = 2^e m with m within a factor sqrt 2 of one, and
+ *     log m = 2 (s + s^3 / 3 + s^5 / 5 + ...),   s = (m - 1) / (m + 1),   s^2 < 0.0295 */
+static inline real minus_log(real u)
+{
+    enum { MANTISSA = F32 ? 23 : 52, BIAS = F32 ? 127 : 1023, TERMS = F32 ? 5 : 11 };
+#define BITS __typeof__(__builtin_choose_expr(F32, (uint32_t)0, (uint64_t)0))
+    const union { real value; BITS bits; } one = {1}, low = {(real)0.70710678118654752440}, x = {u};
+    const BITS exponent = (x.bits + (one.bits - low.bits)) >> MANTISSA;
+    const union { BITS bits; real value; } m = {x.bits - ((exponent - BIAS) << MANTISSA)};
+#undef BITS
+    const real s = (m.value - 1) / (m.value + 1), s2 = s * s;
+    real sum = 0;
+    PRAGMA(GCC unroll 16)
+    for (int k = TERMS; k-- > 0;)
+        sum = sum * s2 + 1 / (real)(2 * k + 1);
+    return (real)(BIAS - (int32_t)exponent) * (real)0.69314718055994530942 - 2 * s * sum;
+}
+
+/* Sine and cosine of t for |t| <= pi / 4: their series, in Horner's form. */
+static inline void sine_cosine(real *sine, real *cosine, real t)
+{
+    enum { TERMS = F32 ? 6 : 10 };
+    const real t2 = t * t;
+    real s = 1, c = 1;
+    PRAGMA(GCC unroll 16)
+    for (int k = TERMS - 1; k > 0; k--) {
+        s = 1 - s * t2 * (1 / (real)(2 * k * (2 * k + 1)));
+        c = 1 - c * t2 * (1 / (real)(2 * k * (2 * k - 1)));
+    }
+    *sine = t * s;
+    *cosine = c;
+}
+
+/* y[i] = mean + std z by Box and Muller's method: a point of the plane whose
+ * coordinates are standard normal has the radius sqrt(-2 log u) and any direction.
+ * One element of a block gives the radius and the next the direction, and the two
+ * become the coordinates.  u is the middle of one of 2^31 equal steps (2^62 in
+ * double), which lets |z| reach 6.6 (9.3).  The direction is an angle of the quarter
+ * that is centred on the first axis, by 30 bits (61); one more bit exchanges the
+ * coordinates, and the last changes both signs. */
+static void make_normal(real *y, uint32_t words[WORDS][LANES], real mean, real std)
+{
+    for (int i = 0; i < REALS; i += 2) {
+        const uint32_t *const x = words[REAL_WORDS * i], *const x0 = words[REAL_WORDS * i + REAL_WORDS - 1];
+        const uint32_t *const w = words[REAL_WORDS * (i + 1)], *const w0 = words[REAL_WORDS * (i + 2) - 1];
+        PRAGMA(omp simd)
+        for (int lane = 0; lane < LANES; lane++) {
+            real step = (real)0.5, turn = (real)(int32_t)(w[lane] << 2) * (real)0x1p-32;
+            if (!F32) {
+                step = ((real)(int32_t)(x0[lane] >> 1) + step) * (real)0x1p-31;
+                turn += (real)(int32_t)(w0[lane] >> 1) * (real)0x1p-61;
+            }
+            const real u = ((real)(int32_t)(x[lane] >> 1) + step) * (real)0x1p-31, square = 2 * minus_log(u);
+            const real radius = (w[lane] >> 31 ? -std : std) * (F32 ? (real)sqrtf((float)square) : (real)sqrt(square));
+            real sine, cosine;
+            sine_cosine(&sine, &cosine, turn * (real)1.57079632679489661923);
+            const int exchange = w[lane] >> 30 & 1;
+            y[i * LANES + lane] = mean + radius * (exchange ? sine : cosine);
+            y[(i + 1) * LANES + lane] = mean + radius * (exchange ? cosine : sine);
+        }
+    }
+}
+
+void KERNEL(normal)(real *y, size_t n, double mean, double std, uint64_t key, uint64_t call)
+{
+    EACH_GROUP(y, n, make_normal(made, words, (real)mean, (real)std));
+}

@@ -1,0 +1,130 @@
+# Batch normalization over the rows of a matrix in C order.  A number for each
+# column may be None where the C function takes NULL.
+
+cdef struct Parts:
+    # The arrays of one call.
+    Span spans[9]
+    size_t count
+
+
+cdef void *rows_like(Parts *parts, cnp.ndarray y, cnp.ndarray x, bint written) except NULL:
+    """The elements of a matrix like x."""
+    if written:
+        output(y)
+    matrix(y)
+    alike(y, x)
+    parts.spans[parts.count] = span_of(y, written)
+    parts.count += 1
+    return cnp.PyArray_DATA(y)
+
+
+cdef void *columns_of(Parts *parts, cnp.ndarray v, cnp.ndarray x, bint written) except? NULL:
+    """The numbers for x's columns, or NULL for None."""
+    if v is None:
+        return NULL
+    if written:
+        output(v)
+    if vector(v, x.shape[1]) != dtype_of(x):
+        raise TypeError(f"expected numbers of the type of {show(x)}, got {show(v)}")
+    parts.spans[parts.count] = span_of(v, written)
+    parts.count += 1
+    return cnp.PyArray_DATA(v)
+
+
+cdef size_t scratch_for(cnp.ndarray x, size_t sums):
+    """Bytes for so many sums of every column of every tile."""
+    cdef size_t tiles = (<size_t>x.shape[0] + capi.BATTEN_TILE_ROWS - 1) // capi.BATTEN_TILE_ROWS
+    return (tiles if tiles else 1) * sums * <size_t>x.shape[1] * sizeof(double)
+
+
+def batch_norm(cnp.ndarray y not None, cnp.ndarray mean not None, cnp.ndarray rstd not None,
+               cnp.ndarray running_mean, cnp.ndarray running_var, cnp.ndarray x not None,
+               cnp.ndarray gamma, cnp.ndarray beta, double eps, double momentum):
+    """y = gamma (x - mean) rstd + beta with the statistics of x's columns, which also move the running ones"""
+    cdef Parts p
+    p.count = 0
+    cdef batten_dtype t = matrix(x)
+    cdef void *to = rows_like(&p, y, x, True)
+    cdef void *center = columns_of(&p, mean, x, True)
+    cdef void *scale = columns_of(&p, rstd, x, True)
+    cdef void *means = columns_of(&p, running_mean, x, True)
+    cdef void *variances = columns_of(&p, running_var, x, True)
+    cdef void *source = rows_like(&p, x, x, False)
+    cdef void *weight = columns_of(&p, gamma, x, False)
+    cdef void *bias = columns_of(&p, beta, x, False)
+    separate(p.spans, p.count)
+    cdef size_t bytes = scratch_for(x, 2)
+    cdef double *scratch = <double *>borrow(bytes)
+    with nogil:
+        capi.batten_batch_norm(t, to, center, scale, means, variances, source, weight, bias, scratch,
+                               x.shape[0], x.shape[1], eps, momentum)
+        capi.batten_release(scratch, bytes)
+    return y
+
+
+def batch_norm_backward(cnp.ndarray dx not None, cnp.ndarray dgamma, cnp.ndarray dbeta, cnp.ndarray dy not None,
+                        cnp.ndarray x not None, cnp.ndarray mean not None, cnp.ndarray rstd not None,
+                        cnp.ndarray gamma):
+    """dx, dgamma, dbeta from dy and what batch_norm kept"""
+    cdef Parts p
+    p.count = 0
+    cdef batten_dtype t = matrix(x)
+    cdef void *to = rows_like(&p, dx, x, True)
+    cdef void *to_weight = columns_of(&p, dgamma, x, True)
+    cdef void *to_bias = columns_of(&p, dbeta, x, True)
+    cdef void *gradient = rows_like(&p, dy, x, False)
+    cdef void *source = rows_like(&p, x, x, False)
+    cdef void *center = columns_of(&p, mean, x, False)
+    cdef void *scale = columns_of(&p, rstd, x, False)
+    cdef void *weight = columns_of(&p, gamma, x, False)
+    separate(p.spans, p.count)
+    cdef size_t bytes = scratch_for(x, 3)
+    cdef double *scratch = <double *>borrow(bytes)
+    with nogil:
+        capi.batten_batch_norm_backward(t, to, to_weight, to_bias, gradient, source, center, scale, weight, scratch,
+                                        x.shape[0], x.shape[1])
+        capi.batten_release(scratch, bytes)
+    return dx
+
+
+def batch_norm_inference(cnp.ndarray y not None, cnp.ndarray x not None, cnp.ndarray mean not None,
+                         cnp.ndarray var not None, cnp.ndarray gamma, cnp.ndarray beta, double eps):
+    """y = gamma (x - mean) / sqrt(var + eps) + beta"""
+    cdef Parts p
+    p.count = 0
+    cdef batten_dtype t = matrix(x)
+    cdef void *to = rows_like(&p, y, x, True)
+    cdef void *source = rows_like(&p, x, x, False)
+    cdef void *center = columns_of(&p, mean, x, False)
+    cdef void *variance = columns_of(&p, var, x, False)
+    cdef void *weight = columns_of(&p, gamma, x, False)
+    cdef void *bias = columns_of(&p, beta, x, False)
+    separate(p.spans, p.count)
+    with nogil:
+        capi.batten_batch_norm_inference(t, to, source, center, variance, weight, bias, x.shape[0], x.shape[1], eps)
+    return y
+
+
+def batch_norm_inference_backward(cnp.ndarray dx not None, cnp.ndarray dgamma, cnp.ndarray dbeta,
+                                  cnp.ndarray dy not None, cnp.ndarray x not None, cnp.ndarray mean not None,
+                                  cnp.ndarray var not None, cnp.ndarray gamma, double eps):
+    """dx, dgamma, dbeta from dy where the statistics were given"""
+    cdef Parts p
+    p.count = 0
+    cdef batten_dtype t = matrix(x)
+    cdef void *to = rows_like(&p, dx, x, True)
+    cdef void *to_weight = columns_of(&p, dgamma, x, True)
+    cdef void *to_bias = columns_of(&p, dbeta, x, True)
+    cdef void *gradient = rows_like(&p, dy, x, False)
+    cdef void *source = rows_like(&p, x, x, False)
+    cdef void *center = columns_of(&p, mean, x, False)
+    cdef void *variance = columns_of(&p, var, x, False)
+    cdef void *weight = columns_of(&p, gamma, x, False)
+    separate(p.spans, p.count)
+    cdef size_t bytes = scratch_for(x, 3)
+    cdef double *scratch = <double *>borrow(bytes)
+    with nogil:
+        capi.batten_batch_norm_inference_backward(t, to, to_weight, to_bias, gradient, source, center, variance,
+                                                  weight, scratch, x.shape[0], x.shape[1], eps)
+        capi.batten_release(scratch, bytes)
+    return dx
