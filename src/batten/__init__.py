@@ -1,0 +1,22 @@
+"""Deep learning on the CPU, for teaching the regularization of deep models."""
+
+from . import autograd as autograd
+from . import cuda as cuda
+from ._kernels import empty_cache as empty_cache
+from ._kernels import get_num_threads as get_num_threads
+from ._kernels import memory_stats as memory_stats
+from ._kernels import set_num_threads as set_num_threads
+from .autograd import enable_grad as enable_grad
+from .autograd import is_grad_enabled as is_grad_enabled
+from .autograd import no_grad as no_grad
+from .autograd import set_grad_enabled as set_grad_enabled
+from .creation import *
+from .device import *
+from .dtypes import *
+from .operations import *
+from .random import *
+from .serialization import load as load
+from .serialization import save as save
+from .tensor import *
+
+inference_mode = no_grad

@@ -1,0 +1,136 @@
+"""Changes in place: `add_` and its like, made from the functions of the same name."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
+
+import numpy as np
+
+from .. import dtypes
+from ..autograd import is_grad_enabled
+from .arithmetic import Where
+from .promotion import CATEGORY, Operand, as_operand, constant, to_type
+
+if TYPE_CHECKING:
+    from ..tensor import Tensor
+
+__all__: list[str] = []
+
+P = ParamSpec("P")
+
+
+def in_place(function: Callable[Concatenate[Any, P], Any]) -> Callable[Concatenate[Any, P], Any]:
+    """The form of a function that puts the result in the place of its first argument.
+
+    >>> import batten
+    >>> x = batten.tensor([1.0, 2.0])
+    >>> batten.operations.inplace.in_place(batten.square)(x)
+    tensor([1., 4.])
+    >>> x
+    tensor([1., 4.])
+    """
+
+    @functools.wraps(function)
+    def changed(input: Any, *args: P.args, **kwargs: P.kwargs) -> Any:
+        refuse_leaf(input)
+        return replace(input, function(input, *args, **kwargs))
+
+    changed.__name__ = changed.__qualname__ = f"{function.__name__}_"
+    changed.__doc__ = f"`{function.__name__}` in place: the result takes the place of input, which is returned."
+    return changed
+
+
+def copy_(input: Tensor, src: Operand) -> Tensor:
+    """Puts the elements of src, repeated and cast as need be, in the place of input's.
+
+    >>> import batten
+    >>> batten.zeros(2).copy_(batten.tensor([1, 2]))
+    tensor([1., 2.])
+    """
+    source = as_operand(src)
+    refuse_leaf(input)
+    if is_grad_enabled() and (input.requires_grad or source.requires_grad):
+        everywhere = constant(True, dtypes.bool)
+        return replace(input, Where.apply(everywhere, to_type(source, input.array.dtype), input))
+    return write(input, source.array)
+
+
+def fill_(input: Tensor, value: Operand) -> Tensor:
+    """Puts one number in the place of all elements.
+
+    >>> import batten
+    >>> batten.zeros(2).fill_(3)
+    tensor([3., 3.])
+    """
+    if as_operand(value).array.ndim:
+        raise ValueError(f"fill_ expects one number, got shape {list(as_operand(value).array.shape)}")
+    return copy_(input, value)
+
+
+def zero_(input: Tensor) -> Tensor:
+    """Puts zero in the place of all elements.
+
+    >>> import batten
+    >>> batten.ones(2).zero_()
+    tensor([0., 0.])
+    """
+    return copy_(input, 0)
+
+
+def refuse_leaf(x: Tensor) -> None:
+    """A leaf's gradient would no longer be that of the values that it shows."""
+    if x.requires_grad and x.creator is None and is_grad_enabled():
+        raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+
+
+def refuse_read_only(x: Tensor) -> None:
+    if not x.array.flags.writeable:
+        raise RuntimeError(
+            "a tensor whose memory is read-only, or shows one element several times, cannot be changed in place; "
+            "clone() it first"
+        )
+
+
+def write(x: Tensor, array: np.ndarray) -> Tensor:
+    """Puts an array's values in x's memory."""
+    refuse_read_only(x)
+    try:
+        with np.errstate(all="ignore"):
+            np.copyto(x.array, array, casting="unsafe")
+    except ValueError:
+        raise ValueError(f"expected a shape that fits in place of {list(x.shape)}, got {list(array.shape)}") from None
+    x.version[0] += 1
+    return x
+
+
+def replace(x: Tensor, result: Tensor) -> Tensor:
+    """Puts a result's values in x's memory, and x in the result's place on the tape."""
+    if result.array.shape != x.array.shape:
+        raise ValueError(f"expected a result of shape {list(x.shape)} to put in place, got {list(result.shape)}")
+    if CATEGORY[result.array.dtype.kind] > CATEGORY[x.array.dtype.kind]:
+        raise TypeError(f"result type {result.dtype} can't be cast to the desired output type {x.dtype} in place")
+    if result.requires_grad:
+        result = to_type(result, x.array.dtype)
+        take_place(x, result)
+    return write(x, result.array)
+
+
+def take_place(x: Tensor, result: Tensor) -> None:
+    """Makes the result's creator x's own."""
+    if x.creator.view if x.creator is not None else isinstance(x.array.base, np.ndarray):
+        raise RuntimeError(
+            "a view cannot be changed in place where the change is recorded for a gradient: "
+            "write y = x.add(1) or y = x + 1 instead of x.add_(1) or x += 1"
+        )
+    # Values that are about to be overwritten may be needed for the gradient.
+    creator: Any = result.creator
+    if creator.watched:
+        overwritten = [slot for slot, version, _ in creator.versions if version is x.version]
+        for slot in overwritten:
+            kept = getattr(creator, slot)
+            setattr(creator, slot, None if kept is None else kept.copy())
+        creator.versions = [entry for entry in creator.versions if entry[0] not in overwritten]
+    x.creator, x.index, x.requires_grad = creator, result.index, True
+    x.version[1] += 1
