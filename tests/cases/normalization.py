@@ -1,0 +1,86 @@
+"""Rows of batch normalization, beside the paper's equations in NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from batten import _kernels as kernels
+
+from . import Case
+
+# More columns than a tile has, and more rows.
+SHAPES = {"empty": (0, 5), "one": (1, 1), "odd": (37, 67), "large": (811, 131)}
+EPS, MOMENTUM = 1e-5, 0.2
+
+
+def data(rng, dtype, size):
+    """x, dy, and four vectors for the columns, the last one positive."""
+    n, c = SHAPES[size]
+    x = rng.uniform(-4, 4, (n, c)) * rng.uniform(0.5, 2, c) + rng.uniform(-3, 3, c)
+    vectors = [rng.uniform(-2, 2, c), rng.uniform(-2, 2, c), rng.uniform(-2, 2, c), rng.uniform(0.5, 4, c)]
+    return [a.astype(dtype) for a in (x, rng.standard_normal((n, c)), *vectors)]
+
+
+def exact(*arrays):
+    """In a type in which NumPy's own sums are exact enough to judge float64's."""
+    return [a.astype(np.longdouble) for a in arrays]
+
+
+def rounding(x):
+    """Sums are in float64 whatever the type: for float32 they are exact, for float64 each row may add a rounding."""
+    return 4 if x.dtype == np.float32 else max(4, len(x))
+
+
+def batch_norm_row(rng, dtype, size):
+    x, _, gamma, beta, running_mean, running_var = data(rng, dtype, size)
+    n, c = x.shape
+    outputs = [np.zeros_like(x), np.zeros(c, dtype), np.zeros(c, dtype), running_mean, running_var]
+    xl, g, b, rm, rv = exact(x, gamma, beta, running_mean, running_var)
+    mean, var = (xl.mean(0), xl.var(0)) if n else (np.zeros(c), np.ones(c) - EPS)
+    rstd = 1 / np.sqrt(var + EPS)
+    expected = [(xl - mean) * rstd * g + b, mean, rstd, rm, rv]
+    if n:
+        expected[3] = (1 - MOMENTUM) * rm + MOMENTUM * mean
+        expected[4] = (1 - MOMENTUM) * rv + MOMENTUM * var * n / max(n - 1, 1)
+    arguments = [*outputs, x, gamma, beta, EPS, MOMENTUM]
+    return Case(kernels.batch_norm, arguments, expected, outputs=5, tolerance=rounding(x))
+
+
+def batch_norm_backward_row(rng, dtype, size):
+    x, dy, gamma, *_ = data(rng, dtype, size)
+    n, c = x.shape
+    xl, dyl, g = exact(x, dy, gamma)
+    mean, rstd = (xl.mean(0), 1 / np.sqrt(xl.var(0) + EPS)) if n else (np.zeros(c), np.ones(c))
+    kept_rstd = rstd.astype(dtype)
+    rstd = kept_rstd.astype(np.longdouble)
+    xhat = (xl - mean) * rstd
+    dgamma, dbeta = (dyl * xhat).sum(0), dyl.sum(0)
+    dx = g * rstd * (dyl - dbeta / max(n, 1) - xhat * dgamma / max(n, 1))
+    outputs = [np.zeros_like(x), np.zeros(c, dtype), np.zeros(c, dtype)]
+    arguments = [*outputs, dy, x, mean.astype(dtype), kept_rstd, gamma]
+    return Case(kernels.batch_norm_backward, arguments, [dx, dgamma, dbeta], outputs=3, tolerance=rounding(x))
+
+
+def batch_norm_inference_row(rng, dtype, size):
+    x, _, gamma, beta, mean, var = data(rng, dtype, size)
+    xl, g, b, m, v = exact(x, gamma, beta, mean, var)
+    y = g * (xl - m) / np.sqrt(v + EPS) + b
+    return Case(kernels.batch_norm_inference, [np.zeros_like(x), x, mean, var, gamma, beta, EPS], [y])
+
+
+def batch_norm_inference_backward_row(rng, dtype, size):
+    x, dy, gamma, _, mean, var = data(rng, dtype, size)
+    xl, dyl, g, m, v = exact(x, dy, gamma, mean, var)
+    rstd = 1 / np.sqrt(v + EPS)
+    expected = [dyl * g * rstd, (dyl * (xl - m) * rstd).sum(0), dyl.sum(0)]
+    outputs = [np.zeros_like(x), np.zeros_like(gamma), np.zeros_like(gamma)]
+    arguments = [*outputs, dy, x, mean, var, gamma, EPS]
+    return Case(kernels.batch_norm_inference_backward, arguments, expected, outputs=3, tolerance=rounding(x))
+
+
+CASES = {
+    "batch_norm": batch_norm_row,
+    "batch_norm_backward": batch_norm_backward_row,
+    "batch_norm_inference": batch_norm_inference_row,
+    "batch_norm_inference_backward": batch_norm_inference_backward_row,
+}

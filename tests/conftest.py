@@ -1,0 +1,42 @@
+"""What the tests share: a seeded generator, and every variant of the kernels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from batten import _kernels as kernels
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(1)
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request):
+    return np.dtype(request.param)
+
+
+@pytest.fixture(params=kernels.isas())
+def isa(request):
+    """Every instruction set of this processor in turn."""
+    before = kernels.isa()
+    kernels.set_isa(request.param)
+    yield request.param
+    kernels.set_isa(before)
+
+
+@pytest.fixture
+def threads():
+    """A function that sets the number of threads, undone afterwards."""
+    before = kernels.get_num_threads()
+    yield kernels.set_num_threads
+    kernels.set_num_threads(before)
+
+
+def pytest_collection_modifyitems(items):
+    """Tests that go through the instruction sets are the ones for a build with sanitizers."""
+    for item in items:
+        if "isa" in item.fixturenames:
+            item.add_marker("kernels")

@@ -1,0 +1,112 @@
+"""Every kernel, on every instruction set, type, size and number of threads."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from batten import _kernels as kernels
+from cases import CASES, SIZES
+
+pytestmark = pytest.mark.kernels
+each_kernel = pytest.mark.parametrize("name", sorted(CASES))
+
+
+def test_every_kernel_has_a_row():
+    assert set(kernels.names()) == set(CASES)
+
+
+@each_kernel
+@pytest.mark.parametrize("size", SIZES)
+def test_against_numpy(name, size, dtype, isa, rng):
+    case = CASES[name](rng, dtype, size)
+    for got, expected in zip(case.run(), case.expected, strict=True):
+        if expected is None:
+            continue
+        assert got.shape == expected.shape
+        bound = case.tolerance * np.finfo(dtype).eps * np.maximum(1, np.abs(expected))
+        with np.errstate(invalid="ignore"):
+            close = (np.abs(got - expected) <= bound) | (got == expected) | (np.isnan(got) & np.isnan(expected))
+        assert close.all(), f"{(~close).sum()} of {close.size} differ, by up to {np.nanmax(np.abs(got - expected))}"
+
+
+@each_kernel
+@pytest.mark.parametrize("size", ["odd", "large"])
+def test_same_bits_for_any_number_of_threads(name, size, dtype, isa, rng, threads):
+    case = CASES[name](rng, dtype, size)
+    results = []
+    for n in (1, 2, 3, 8):
+        threads(n)
+        results.append([y.tobytes() for y in case.run()])
+    assert all(r == results[0] for r in results)
+
+
+def spoiled(array: np.ndarray):
+    """The array with something wrong: (what, array)."""
+    yield "a list", array.tolist()
+    yield "None", None
+    yield "another type", array.astype(np.complex64)
+    yield "half", np.zeros(array.shape, np.float16)
+    yield "more axes", np.stack([array, array])
+    if array.ndim:
+        yield "longer", np.concatenate([array, array], axis=-1)
+        yield "fewer axes", array[0]
+    else:
+        yield "more axes", array.reshape(1, 1)
+    if array.itemsize > 1:
+        misaligned = np.zeros(array.nbytes + 1, np.uint8)[1:].view(array.dtype).reshape(array.shape)
+        yield "misaligned", misaligned
+        yield "other byte order", array.astype(array.dtype.newbyteorder())
+
+
+@each_kernel
+def test_bad_arguments(name, dtype, rng):
+    """A wrapper raises TypeError or ValueError, or gives an optional argument's meaning to None."""
+    case = CASES[name](rng, dtype, "odd")
+    positions = [i for i, a in enumerate(case.arguments) if isinstance(a, np.ndarray)]
+    for position in positions:
+        for what, bad in spoiled(case.arguments[position]):
+            arguments = [a.copy() if isinstance(a, np.ndarray) else a for a in case.arguments]
+            arguments[position] = bad
+            try:
+                case.function(*arguments, **case.options)
+            except (TypeError, ValueError):
+                continue
+            # What is left may only be a valid call: an optional array, one that broadcasts, or the only one.
+            alone = what == "longer" and (len(positions) == 1 or position in case.elastic)
+            assert bad is None or alone or what in ("fewer axes", "more axes"), (
+                f"argument {position} as {what} was taken"
+            )
+
+
+@each_kernel
+def test_read_only_outputs_are_refused(name, dtype, rng):
+    case = CASES[name](rng, dtype, "odd")
+    positions = [i for i, a in enumerate(case.arguments) if isinstance(a, np.ndarray)][: case.outputs]
+    for position in positions:
+        arguments = list(case.arguments)
+        arguments[position] = arguments[position].copy()
+        arguments[position].flags.writeable = False
+        with pytest.raises(ValueError, match="read-only"):
+            case.function(*arguments, **case.options)
+
+
+@each_kernel
+def test_strided_inputs_are_taken_right_or_refused(name, dtype, rng):
+    """Every other element of a wider array: the same result as of a copy, or a ValueError."""
+    case = CASES[name](rng, dtype, "odd")
+    right = case.run()
+    positions = [i for i, a in enumerate(case.arguments) if isinstance(a, np.ndarray) and a.ndim][case.outputs :]
+    for position in positions:
+        plain = case.arguments[position]
+        wide = np.repeat(plain, 2, axis=-1)
+        wide[..., 1::2] = 99
+        arguments = [a.copy() if isinstance(a, np.ndarray) else a for a in case.arguments]
+        arguments[position] = wide[..., ::2]
+        try:
+            case.function(*arguments, **case.options)
+        except ValueError:
+            continue
+        got = [a for a in arguments if isinstance(a, np.ndarray)][: case.outputs]
+        for y, expected in zip(got, right, strict=True):
+            assert y.tobytes() == expected.tobytes()
