@@ -31,6 +31,14 @@ def test_every_choice_of_axes_in_every_layout(shape, dtype, isa, rng):
             assert error.all()
 
 
+@pytest.mark.parametrize("shape, summed", [((3, 0, 2), 2), ((0, 2, 3), 1), ((0, 2, 3), 2), ((3, 0, 2), 0)])
+def test_an_empty_output_leaves_its_surroundings_alone(shape, summed, dtype, isa):
+    around = np.full(64, 7, dtype)
+    kept = tuple(1 if axis == summed else n for axis, n in enumerate(shape))
+    kernels.sum(np.ndarray(kept, dtype, around, strides=(0, 0, 0)), np.ones(shape, dtype))
+    assert (around == 7).all()
+
+
 def test_leading_axes_may_be_missing(dtype, rng):
     x = rng.standard_normal((4, 3, 5)).astype(dtype)
     y = kernels.sum(kernels.empty((3, 1), dtype), x, 2.0)
