@@ -132,8 +132,7 @@ static inline real normal_below(real x)
     return (1 + erf_of(x * (real)M_SQRT1_2)) / 2;
 }
 MAP(gelu, x * normal_below(x))
-GRADIENT(gelu_backward, x,
-         dy * (normal_below(x) + x * (exp_of(-x * x / 2) * (real)(M_2_SQRTPI * M_SQRT1_2 / 2))))
+GRADIENT(gelu_backward, x, dy * (normal_below(x) + x * (exp_of(-x * x / 2) * (real)(M_2_SQRTPI * M_SQRT1_2 / 2))))
 
 /* gelu_tanh = x (1 + tanh u) / 2 = x s(2 u),  2 u = sqrt(8 / pi) (x + c x^3).  From |x| = 16 on
  * s(2 u) is nought or one and its slope nought, to the last bit of a double, while x^3 would overflow. */

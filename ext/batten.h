@@ -17,25 +17,25 @@ typedef enum { BATTEN_F32, BATTEN_F64, BATTEN_TYPES } batten_dtype;
 /* Picks the instruction set of all kernels: the named one, or for NULL the widest
  * that the processor runs.  Returns 0, or -1 with one sentence in message. */
 int batten_set_isa(const char *name, char *message, size_t size);
-const char *batten_isa(void);               /* "base", "avx2" or "avx512" */
-const char *batten_isas(size_t i);          /* the i-th that this processor runs, or NULL */
-const char *batten_kernel_name(size_t i);   /* the i-th line of kernels.def, or NULL */
+const char *batten_isa(void);             /* "base", "avx2" or "avx512" */
+const char *batten_isas(size_t i);        /* the i-th that this processor runs, or NULL */
+const char *batten_kernel_name(size_t i); /* the i-th line of kernels.def, or NULL */
 
 /* ---- threads (threads.c) ---- */
 
 int batten_threads(void);
-void batten_set_threads(int n);             /* n >= 1 */
-int batten_team(size_t work);               /* the team for so many elementary operations */
-const char *batten_openmp(void);            /* the OpenMP runtime's name, or NULL without one */
+void batten_set_threads(int n);  /* n >= 1 */
+int batten_team(size_t work);    /* the team for so many elementary operations */
+const char *batten_openmp(void); /* the OpenMP runtime's name, or NULL without one */
 
 /* ---- memory (memory.c) ---- */
 
 typedef struct {
-    size_t allocated, reserved, peak;       /* bytes in use, bytes held, most bytes ever in use */
-    size_t requests, reused;                /* blocks asked for, and how many were there already */
+    size_t allocated, reserved, peak; /* bytes in use, bytes held, most bytes ever in use */
+    size_t requests, reused;          /* blocks asked for, and how many were there already */
 } batten_memory;
 
-void *batten_allocate(size_t bytes);        /* 64-byte aligned, or NULL; bytes is kept by the caller */
+void *batten_allocate(size_t bytes); /* 64-byte aligned, or NULL; bytes is kept by the caller */
 void batten_release(void *block, size_t bytes);
 void batten_empty_cache(void);
 batten_memory batten_memory_stats(void);
@@ -45,11 +45,11 @@ batten_memory batten_memory_stats(void);
 /* The order in which an elementwise kernel walks its operands: an output and up
  * to BATTEN_INPUTS inputs with the same shape.  Strides count elements; a stride of zero
  * repeats an element, which is all there is to broadcasting. */
-enum { BATTEN_RANK = 65, BATTEN_INPUTS = 2 };            /* NumPy has up to 64 axes, a sum one more */
+enum { BATTEN_RANK = 65, BATTEN_INPUTS = 2 }; /* NumPy has up to 64 axes, a sum one more */
 typedef struct {
     size_t rank;
     size_t shape[BATTEN_RANK];
-    ptrdiff_t stride[1 + BATTEN_INPUTS][BATTEN_RANK];   /* of the output, of the inputs */
+    ptrdiff_t stride[1 + BATTEN_INPUTS][BATTEN_RANK]; /* of the output, of the inputs */
 } batten_loop;
 
 /* Orders the axes as they lie in the output's memory and joins those that can be
@@ -69,31 +69,31 @@ typedef struct {
     ptrdiff_t c_batch, c_row;
     ptrdiff_t a_batch, a_row, a_col;
     ptrdiff_t b_batch, b_row, b_col;
-    double alpha, beta;                         /* with beta = 0, c is not read */
+    double alpha, beta; /* with beta = 0, c is not read */
     batten_activation activation;
 
     /* The plan: how the product is cut, and by whom. */
     enum { BATTEN_DIRECT, BATTEN_TOGETHER, BATTEN_EACH } path;
     int team;
-    size_t steps, depth;                        /* k is summed in so many steps of at most depth */
-    size_t rows, columns;                       /* of the block whose operands are packed at a time */
-    size_t a_room, b_room;                      /* elements of scratch for a packed block's operands */
+    size_t steps, depth;   /* k is summed in so many steps of at most depth */
+    size_t rows, columns;  /* of the block whose operands are packed at a time */
+    size_t a_room, b_room; /* elements of scratch for a packed block's operands */
 } batten_product;
 
-enum { BATTEN_DEPTH = 256 };                    /* depth is no more than this */
+enum { BATTEN_DEPTH = 256 }; /* depth is no more than this */
 
 /* Makes the plan from the sizes; returns the bytes of scratch that the kernel needs. */
 size_t batten_product_plan(batten_product *p, batten_dtype type);
 
 /* How a sum is cut (layout.c): the loop's output has a stride of nought along the
  * axes from `kept` on, which are summed. */
-enum { BATTEN_SEGMENT = 65536 };                        /* terms summed by one thread at a time, or so */
+enum { BATTEN_SEGMENT = 65536 }; /* terms summed by one thread at a time, or so */
 typedef struct {
-    size_t kept, outputs, length;           /* length: of the outermost summed axis */
-    size_t segments, entries;               /* its pieces, and how many of its entries each has */
-    size_t parts, group;                    /* pieces of the outputs; in rows, sums in each */
-    size_t work;                            /* terms in all */
-    int columns;                            /* whether neighbouring sums grow together */
+    size_t kept, outputs, length; /* length: of the outermost summed axis */
+    size_t segments, entries;     /* its pieces, and how many of its entries each has */
+    size_t parts, group;          /* pieces of the outputs; in rows, sums in each */
+    size_t work;                  /* terms in all */
+    int columns;                  /* whether neighbouring sums grow together */
 } batten_sum_plan;
 
 /* Plans the sum of a simplified loop; returns how many doubles `partial` must hold. */
@@ -101,14 +101,13 @@ size_t batten_plan_sum(batten_sum_plan *plan, batten_loop *loop);
 
 /* ---- normalization ---- */
 
-enum { BATTEN_TILE_ROWS = 256 };            /* its scratch has sums for every so many rows */
+enum { BATTEN_TILE_ROWS = 256 }; /* its scratch has sums for every so many rows */
 
 /* ---- kernels: one prototype for each line of kernels.def ---- */
 
 #define real void
 #define BATTEN_UNWRAP(...) __VA_ARGS__
-#define BATTEN_KERNEL(name, parameters, arguments) \
-    void batten_##name(batten_dtype type, BATTEN_UNWRAP parameters);
+#define BATTEN_KERNEL(name, parameters, arguments) void batten_##name(batten_dtype type, BATTEN_UNWRAP parameters);
 #include "kernels.def"
 #undef real
 

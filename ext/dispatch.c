@@ -39,7 +39,7 @@ static int runs(size_t i)
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     if (i == 2)
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
-            && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+               && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
 #endif
     return i < VARIANTS;
 }
@@ -84,6 +84,9 @@ const char *batten_kernel_name(size_t i)
     return i < sizeof names / sizeof *names ? names[i] : NULL;
 }
 
-#define BATTEN_KERNEL(name, parameters, arguments) \
-    void batten_##name(batten_dtype type, BATTEN_UNWRAP parameters) { chosen->tables[type]->name arguments; }
+#define BATTEN_KERNEL(name, parameters, arguments)                  \
+    void batten_##name(batten_dtype type, BATTEN_UNWRAP parameters) \
+    {                                                               \
+        chosen->tables[type]->name arguments;                       \
+    }
 #include "kernels.def"

@@ -37,21 +37,21 @@ static inline void keep_row(real *y, const real *x, uint32_t bits, real scale, s
 static inline uint32_t decide(const uint32_t word[LANES], int half, uint32_t threshold)
 {
     uint32_t bits = 0;
-    PRAGMA(omp simd reduction(|:bits))
+    PRAGMA(omp simd reduction(| : bits))
     for (uint32_t lane = 0; lane < LANES; lane++)
         bits |= (uint32_t)((word[lane] >> 16 * half & 0xFFFF) >= threshold) << lane;
     return bits;
 }
 
-static void drop_group(real *y, uint8_t *mask, const real *x, size_t n, size_t group,
-                       uint32_t threshold, real scale, uint64_t key, uint64_t call)
+static void drop_group(real *y, uint8_t *mask, const real *x, size_t n, size_t group, uint32_t threshold, real scale,
+                       uint64_t key, uint64_t call)
 {
     uint32_t words[WORDS][LANES];
     philox_group(words, group, key, call);
     for (size_t i = group * GROUP, row = 0; i < n && row < 2 * WORDS; i += LANES, row++) {
         uint32_t bits = decide(words[row / 2], row % 2, threshold);
         if (n - i < LANES)
-            bits &= (1u << (n - i)) - 1;                 /* the last byte has no stray bits */
+            bits &= (1u << (n - i)) - 1; /* the last byte has no stray bits */
         mask[i / 8] = (uint8_t)bits;
         if (n - i > 8)
             mask[i / 8 + 1] = (uint8_t)(bits >> 8);
@@ -60,8 +60,8 @@ static void drop_group(real *y, uint8_t *mask, const real *x, size_t n, size_t g
 }
 
 /* y[n], mask[(n + 7) / 8] from x[n].  y may be x. */
-void KERNEL(dropout)(real *y, uint8_t *mask, const real *x, size_t n, double p, double scale,
-                     uint64_t key, uint64_t call)
+void KERNEL(dropout)(real *y, uint8_t *mask, const real *x, size_t n, double p, double scale, uint64_t key,
+                     uint64_t call)
 {
     const uint32_t threshold = (uint32_t)(p * 65536 + 0.5);
     PARALLEL(COST * n, for (size_t group = 0; group < blocks_of(n, GROUP); group++)

@@ -15,12 +15,12 @@
 
 #include "kernel.h"
 
-typedef void row_function(real *z, const real *x, const real *y, size_t n,
-                          ptrdiff_t sz, ptrdiff_t sx, ptrdiff_t sy, real a, real b);
+typedef void row_function(real *z, const real *x, const real *y, size_t n, ptrdiff_t sz, ptrdiff_t sx, ptrdiff_t sy,
+                          real a, real b);
 
 /* Rows first .. last - 1 of the walk, from their begin-th element on. */
-static void walk_rows(row_function *row, real *z, const real *x, const real *y, real a, real b,
-                      const batten_loop *loop, size_t first, size_t last, size_t begin, size_t count)
+static void walk_rows(row_function *row, real *z, const real *x, const real *y, real a, real b, const batten_loop *loop,
+                      size_t first, size_t last, size_t begin, size_t count)
 {
     const size_t inner = loop->rank - 1;
     const ptrdiff_t sz = loop->stride[0][inner], sx = loop->stride[1][inner], sy = loop->stride[2][inner];
@@ -64,48 +64,44 @@ static void walk(row_function *row, real *z, const real *x, const real *y, doubl
 }
 
 /* z[i] = f(x[i], y[i]) along one row; with constant strides the compiler sees vectors. */
-#define ROW(f, sz, sx, sy)                                                                   \
-    do {                                                                                     \
-        PRAGMA(omp simd)                                                                     \
-        for (ptrdiff_t i = 0; i < (ptrdiff_t)n; i++)                                         \
-            z[i * (sz)] = f(x[i * (sx)], y[i * (sy)], a, b);                                 \
+#define ROW(f, sz, sx, sy)                                   \
+    do {                                                     \
+        PRAGMA(omp simd)                                     \
+        for (ptrdiff_t i = 0; i < (ptrdiff_t)n; i++)         \
+            z[i * (sz)] = f(x[i * (sx)], y[i * (sy)], a, b); \
     } while (0)
 
-#define ELEMENTWISE(name, rows, p, q, expression)                                            \
-    static inline real name##_at(real p, real q, real a, real b)                             \
-    {                                                                                        \
-        (void)p, (void)q, (void)a, (void)b;                                                  \
-        return expression;                                                                   \
-    }                                                                                        \
-    static void name##_row(real *z, const real *x, const real *y, size_t n,                  \
-                           ptrdiff_t sz, ptrdiff_t sx, ptrdiff_t sy, real a, real b)         \
-    {                                                                                        \
-        rows(name##_at)                                                                      \
-        else ROW(name##_at, sz, sx, sy);                                                     \
+#define ELEMENTWISE(name, rows, p, q, expression)                                                                     \
+    static inline real name##_at(real p, real q, real a, real b)                                                      \
+    {                                                                                                                 \
+        (void)p, (void)q, (void)a, (void)b;                                                                           \
+        return expression;                                                                                            \
+    }                                                                                                                 \
+    static void name##_row(real *z, const real *x, const real *y, size_t n, ptrdiff_t sz, ptrdiff_t sx, ptrdiff_t sy, \
+                           real a, real b)                                                                            \
+    {                                                                                                                 \
+        rows(name##_at) else ROW(name##_at, sz, sx, sy);                                                              \
     }
 
-#define ALIKE(f)                                                                             \
-    if (sz == 1 && sx == 1 && sy == 1)                                                       \
+#define ALIKE(f)                       \
+    if (sz == 1 && sx == 1 && sy == 1) \
         ROW(f, 1, 1, 1);
-#define REPEATED(f)                                                                          \
-    ALIKE(f)                                                                                 \
-    else if (sz == 1 && sx == 1 && sy == 0)                                                  \
-        ROW(f, 1, 1, 0);                                                                     \
-    else if (sz == 1 && sx == 0 && sy == 1)                                                  \
-        ROW(f, 1, 0, 1);
+#define REPEATED(f)                                          \
+    ALIKE(f)                                                 \
+    else if (sz == 1 && sx == 1 && sy == 0) ROW(f, 1, 1, 0); \
+    else if (sz == 1 && sx == 0 && sy == 1) ROW(f, 1, 0, 1);
 
-#define MAP(name, expression)                                                                \
-    ELEMENTWISE(name, ALIKE, x, same, expression)                                            \
-    void KERNEL(name)(real *y, const real *x, double a, double b, const batten_loop *loop)   \
-    {                                                                                        \
-        walk(name##_row, y, x, x, a, b, loop);                                               \
+#define MAP(name, expression)                                                              \
+    ELEMENTWISE(name, ALIKE, x, same, expression)                                          \
+    void KERNEL(name)(real *y, const real *x, double a, double b, const batten_loop *loop) \
+    {                                                                                      \
+        walk(name##_row, y, x, x, a, b, loop);                                             \
     }
-#define MAP2_ROWS(name, rows, p, q, expression)                                              \
-    ELEMENTWISE(name, rows, p, q, expression)                                                \
-    void KERNEL(name)(real *z, const real *x, const real *y, double a, double b,             \
-                      const batten_loop *loop)                                               \
-    {                                                                                        \
-        walk(name##_row, z, x, y, a, b, loop);                                               \
+#define MAP2_ROWS(name, rows, p, q, expression)                                                           \
+    ELEMENTWISE(name, rows, p, q, expression)                                                             \
+    void KERNEL(name)(real *z, const real *x, const real *y, double a, double b, const batten_loop *loop) \
+    {                                                                                                     \
+        walk(name##_row, z, x, y, a, b, loop);                                                            \
     }
 #define MAP2(name, expression) MAP2_ROWS(name, REPEATED, x, y, expression)
 #define GRADIENT(name, kept, expression) MAP2_ROWS(name, ALIKE, dy, kept, expression)

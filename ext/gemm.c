@@ -41,7 +41,7 @@ typedef real loose __attribute__((vector_size(VBYTES), aligned(sizeof(real)), ma
 /* A part of an operand: rows of a or columns of b (lanes), k along the other axis. */
 struct panel {
     const real *x;
-    ptrdiff_t lane, step;                       /* from one lane or step to the next */
+    ptrdiff_t lane, step; /* from one lane or step to the next */
 };
 
 /* ---- the tile ---- */
@@ -53,17 +53,17 @@ struct panel {
  * stack at every step.  rows and vectors are constants wherever this is inlined,
  * so the unused names cost nothing. */
 #define ZERO(i) vec left##i = {0}, right##i = {0};
-#define ADD(i)                                                                                                         \
-    if (i < rows) {                                                                                                    \
-        const real x = a.x[i * a.lane];                                                                                \
-        left##i += x * left;                                                                                           \
-        right##i += x * right;                                                                                         \
+#define ADD(i)                          \
+    if (i < rows) {                     \
+        const real x = a.x[i * a.lane]; \
+        left##i += x * left;            \
+        right##i += x * right;          \
     }
-#define STORE(i)                                                                                                       \
-    if (i < rows) {                                                                                                    \
-        tile[2 * i] = left##i;                                                                                         \
-        if (vectors == 2)                                                                                              \
-            tile[2 * i + 1] = right##i;                                                                                \
+#define STORE(i)                        \
+    if (i < rows) {                     \
+        tile[2 * i] = left##i;          \
+        if (vectors == 2)               \
+            tile[2 * i + 1] = right##i; \
     }
 static inline __attribute__((always_inline)) void multiply_tile(vec *tile, struct panel a, struct panel b, size_t depth,
                                                                 const int rows, const int vectors)
@@ -78,9 +78,9 @@ static inline __attribute__((always_inline)) void multiply_tile(vec *tile, struc
 }
 
 /* The same for as many rows as there are. */
-#define CASE(i)                                                                                                        \
-    case i + 1:                                                                                                        \
-        multiply_tile(tile, a, b, depth, i + 1, vectors);                                                              \
+#define CASE(i)                                           \
+    case i + 1:                                           \
+        multiply_tile(tile, a, b, depth, i + 1, vectors); \
         break;
 static inline __attribute__((always_inline)) void multiply_rows(vec *tile, struct panel a, struct panel b, size_t depth,
                                                                 size_t rows, const int vectors)
@@ -236,8 +236,12 @@ static size_t height_of(size_t m)
 
 /* ---- who does what ---- */
 
-struct member { size_t rank, team; };
-struct range { size_t first, last; };
+struct member {
+    size_t rank, team;
+};
+struct range {
+    size_t first, last;
+};
 
 static struct member myself(void)
 {
@@ -295,7 +299,7 @@ static void multiply_block(const struct product *q, size_t i0, size_t j0, size_t
     const size_t height = height_of(m), down = blocks_of(m, height), across = blocks_of(n, NR);
     real *const b_packed = scratch, *const a_packed = scratch + p->b_room;
 
-    const struct range columns = i0 ? (struct range){0, 0} : share(across, me);     /* b is packed for all i0 */
+    const struct range columns = i0 ? (struct range){0, 0} : share(across, me); /* b is packed for all i0 */
     for (size_t v = columns.first; v < columns.last; v++) {
         const size_t j = v * NR, lanes = smaller(NR, n - j);
         pack(b_packed + j * depth, width_of(lanes), columns_of_b(q, j0 + j, k), lanes, depth);

@@ -35,15 +35,15 @@ enum { VLEN = VBYTES / sizeof(real) };
  * runs it: cut the work into blocks whose size does not depend on the team, and
  * the results will not either. */
 #define PRAGMA(x) _Pragma(#x)
-#define PARALLEL(work, ...)                                                \
-    do {                                                                   \
-        const int team_size = batten_team(work);                           \
-        if (team_size > 1) {                                               \
+#define PARALLEL(work, ...)                                                  \
+    do {                                                                     \
+        const int team_size = batten_team(work);                             \
+        if (team_size > 1) {                                                 \
             PRAGMA(omp parallel for schedule(static) num_threads(team_size)) \
-            __VA_ARGS__                                                    \
-        } else {                                                           \
-            __VA_ARGS__                                                    \
-        }                                                                  \
+            __VA_ARGS__                                                      \
+        } else {                                                             \
+            __VA_ARGS__                                                      \
+        }                                                                    \
     } while (0)
 
 /* Blocks of this many elements are the unit of elementwise work and of sums. */

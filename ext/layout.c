@@ -61,7 +61,7 @@ void batten_loop_simplify(batten_loop *loop)
         put(&simple, simple.rank - 1, loop, axis);
         simple.shape[simple.rank - 1] *= length;
     }
-    if (!simple.rank) {                                  /* a single element */
+    if (!simple.rank) { /* a single element */
         simple.rank = simple.shape[0] = 1;
         for (size_t k = 0; k <= BATTEN_INPUTS; k++)
             simple.stride[k][0] = 1;
@@ -74,11 +74,11 @@ void batten_loop_simplify(batten_loop *loop)
 
 size_t batten_plan_sum(batten_sum_plan *plan, batten_loop *loop)
 {
-    enum { GROUP = 4096, CHUNK = 64 };                   /* terms in a group of short rows; columns at once */
+    enum { GROUP = 4096, CHUNK = 64 }; /* terms in a group of short rows; columns at once */
     size_t kept = 0, outputs = 1, terms = 1;
     while (kept < loop->rank && loop->stride[0][kept])
         outputs *= loop->shape[kept++];
-    if (kept == loop->rank) {                            /* nothing is summed: sums of one term each */
+    if (kept == loop->rank) { /* nothing is summed: sums of one term each */
         loop->shape[loop->rank] = 1;
         for (size_t k = 0; k <= BATTEN_INPUTS; k++)
             loop->stride[k][loop->rank] = 0;
@@ -93,7 +93,7 @@ size_t batten_plan_sum(batten_sum_plan *plan, batten_loop *loop)
     plan->work = outputs * terms;
     plan->columns = kept && loop->stride[1][kept - 1] == 1 && loop->stride[1][loop->rank - 1] != 1;
 
-    const size_t entry = plan->length ? terms / plan->length : 0;       /* terms in one entry */
+    const size_t entry = plan->length ? terms / plan->length : 0; /* terms in one entry */
     plan->entries = entry && entry < BATTEN_SEGMENT ? BATTEN_SEGMENT / entry : 1;
     plan->segments = plan->length ? (plan->length + plan->entries - 1) / plan->entries : 1;
     plan->group = terms && terms < GROUP ? GROUP / terms : 1;

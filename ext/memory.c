@@ -36,7 +36,9 @@
 enum { ALIGNMENT = 64, STEPS = 8, CLASSES = STEPS * 58 };
 static const size_t HUGE_PAGE = (size_t)2 << 20;
 
-struct block { struct block *next; };
+struct block {
+    struct block *next;
+};
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct block *spare[CLASSES];
@@ -52,7 +54,7 @@ static size_t class_of(size_t *bytes)
         *bytes = (class + 1) * ALIGNMENT;
         return class;
     }
-    const unsigned exponent = 63 - (unsigned)__builtin_clzll(n - 1);     /* 2^exponent <= n - 1 */
+    const unsigned exponent = 63 - (unsigned)__builtin_clzll(n - 1); /* 2^exponent <= n - 1 */
     const size_t step = ((size_t)1 << exponent) / STEPS, above = (n - 1 - ((size_t)1 << exponent)) / step;
     *bytes = ((size_t)1 << exponent) + (above + 1) * step;
     return (exponent - 8) * STEPS + above;
@@ -91,10 +93,22 @@ static void give_back(void *p, size_t bytes)
         free(p);
 }
 
-static void before_fork(void) { pthread_mutex_lock(&lock); }
-static void after_fork(void) { pthread_mutex_unlock(&lock); }
-static void in_child(void) { pthread_mutex_init(&lock, NULL); }
-static void watch_forks(void) { pthread_atfork(before_fork, after_fork, in_child); }
+static void before_fork(void)
+{
+    pthread_mutex_lock(&lock);
+}
+static void after_fork(void)
+{
+    pthread_mutex_unlock(&lock);
+}
+static void in_child(void)
+{
+    pthread_mutex_init(&lock, NULL);
+}
+static void watch_forks(void)
+{
+    pthread_atfork(before_fork, after_fork, in_child);
+}
 
 void *batten_allocate(size_t bytes)
 {
@@ -117,7 +131,7 @@ void *batten_allocate(size_t bytes)
     const int reused = p != NULL;
     if (!p)
         p = fresh(size);
-    if (!p) {                                   /* what other sizes keep may be enough */
+    if (!p) { /* what other sizes keep may be enough */
         batten_empty_cache();
         p = fresh(size);
     }
@@ -153,8 +167,8 @@ void batten_release(void *block, size_t bytes)
 void batten_empty_cache(void)
 {
     for (size_t class = 0; class < CLASSES; class++) {
-        const size_t size = class < STEPS ? (class + 1) * ALIGNMENT
-                                          : (STEPS + class % STEPS + 1) << (class / STEPS + 5);
+        const size_t size =
+            class < STEPS ? (class + 1) * ALIGNMENT : (STEPS + class % STEPS + 1) << (class / STEPS + 5);
         pthread_mutex_lock(&lock);
         struct block *p = spare[class];
         spare[class] = NULL;

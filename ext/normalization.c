@@ -19,7 +19,9 @@
 
 enum { ROWS = BATTEN_TILE_ROWS, COLUMNS = 64 };
 
-struct tile { size_t row, column, height, width; };
+struct tile {
+    size_t row, column, height, width;
+};
 
 static struct tile tile_at(size_t i, size_t rows, size_t cols)
 {
@@ -55,7 +57,8 @@ static void sum_tile(double *scratch, const real *x, struct tile t, size_t cols)
 }
 
 /* scratch[block][0, 1, 2][cols] = a tile's sums of d, dy and d dy, d = x - mean. */
-static void sum_tile_backward(double *scratch, const real *dy, const real *x, const real *mean, struct tile t, size_t cols)
+static void sum_tile_backward(double *scratch, const real *dy, const real *x, const real *mean, struct tile t,
+                              size_t cols)
 {
     double center[COLUMNS], first[COLUMNS] = {0}, second[COLUMNS] = {0}, third[COLUMNS] = {0};
     for (size_t j = 0; j < t.width; j++)
@@ -85,7 +88,9 @@ static double total(const double *sums, size_t rows, size_t stride)
 }
 
 /* What a walk that writes knows of the columns of its tile. */
-struct columns { real mean[COLUMNS], scale[COLUMNS], shift[COLUMNS], slope[COLUMNS]; };
+struct columns {
+    real mean[COLUMNS], scale[COLUMNS], shift[COLUMNS], slope[COLUMNS];
+};
 
 /* y = (x - mean) scale + shift */
 static void write_tile(real *y, const real *x, const struct columns *c, struct tile t, size_t cols)
@@ -99,7 +104,8 @@ static void write_tile(real *y, const real *x, const struct columns *c, struct t
 }
 
 /* dx = (dy - shift - (x - mean) slope) scale */
-static void write_tile_backward(real *dx, const real *dy, const real *x, const struct columns *c, struct tile t, size_t cols)
+static void write_tile_backward(real *dx, const real *dy, const real *x, const struct columns *c, struct tile t,
+                                size_t cols)
 {
     for (size_t i = 0; i < t.height; i++) {
         const size_t at = (t.row + i) * cols + t.column;
@@ -150,8 +156,8 @@ static void normalize_tile(real *y, const real *x, const real *mean, const doubl
  * tiles.  Without rows there are no statistics: mean is 0, var 1, and the running
  * ones stay. */
 void KERNEL(batch_norm)(real *y, real *mean, real *rstd, real *running_mean, real *running_var, const real *x,
-                        const real *gamma, const real *beta, double *scratch, size_t rows, size_t cols,
-                        double eps, double momentum)
+                        const real *gamma, const real *beta, double *scratch, size_t rows, size_t cols, double eps,
+                        double momentum)
 {
     if (!rows) {
         for (size_t j = 0; j < cols; j++)
@@ -176,7 +182,8 @@ void KERNEL(batch_norm)(real *y, real *mean, real *rstd, real *running_mean, rea
  * sum dy xhat = rstd (sum dy d - (sum d / n) sum dy), and as xhat in the last term is
  * rstd (d - sum d / n).  Three numbers a column are left for
  * dx = (dy - shift - d slope) scale, in the place of the first tile's sums. */
-static void finish_backward(real *dgamma, real *dbeta, real rstd, const real *gamma, double *sums, size_t rows, size_t cols)
+static void finish_backward(real *dgamma, real *dbeta, real rstd, const real *gamma, double *sums, size_t rows,
+                            size_t cols)
 {
     const double n = rows ? (double)rows : 1, r = rstd;
     const double d = total(sums, rows, 3 * cols) / n, dy = total(sums + cols, rows, 3 * cols);

@@ -17,15 +17,17 @@
 
 enum { LANES = 16, WORDS = 4, ROUNDS = 10 };
 
-struct block { uint32_t word[WORDS]; };
+struct block {
+    uint32_t word[WORDS];
+};
 
 static inline struct block philox(struct block x, uint32_t key0, uint32_t key1)
 {
     PRAGMA(GCC unroll 10)
     for (int round = 0; round < ROUNDS; round++) {
         const uint64_t a = (uint64_t)0xD2511F53 * x.word[0], b = (uint64_t)0xCD9E8D57 * x.word[2];
-        x = (struct block){{(uint32_t)(b >> 32) ^ x.word[1] ^ key0, (uint32_t)b,
-                            (uint32_t)(a >> 32) ^ x.word[3] ^ key1, (uint32_t)a}};
+        x = (struct block){
+            {(uint32_t)(b >> 32) ^ x.word[1] ^ key0, (uint32_t)b, (uint32_t)(a >> 32) ^ x.word[3] ^ key1, (uint32_t)a}};
         key0 += 0x9E3779B9;
         key1 += 0xBB67AE85;
     }
@@ -38,8 +40,8 @@ static inline void philox_group(uint32_t words[WORDS][LANES], size_t group, uint
     const uint64_t first = (uint64_t)group * LANES;
     PRAGMA(omp simd)
     for (uint32_t lane = 0; lane < LANES; lane++) {
-        const struct block counter = {{(uint32_t)first + lane, (uint32_t)(first >> 32),
-                                       (uint32_t)call, (uint32_t)(call >> 32)}};
+        const struct block counter = {
+            {(uint32_t)first + lane, (uint32_t)(first >> 32), (uint32_t)call, (uint32_t)(call >> 32)}};
         const struct block block = philox(counter, (uint32_t)key, (uint32_t)(key >> 32));
         words[0][lane] = block.word[0];
         words[1][lane] = block.word[1];

@@ -54,7 +54,7 @@ size_t batten_product_plan(batten_product *p, batten_dtype type)
         return 0;
     }
     p->path = p->batch >= 4 * (size_t)p->team ? BATTEN_EACH : BATTEN_TOGETHER;
-    p->a_room = up(p->rows * p->depth, 16);     /* whole cache lines, whatever the type */
+    p->a_room = up(p->rows * p->depth, 16); /* whole cache lines, whatever the type */
     p->b_room = p->columns * p->depth;
     const size_t places = p->path == BATTEN_EACH ? (size_t)p->team : 1;
     return places * (p->a_room + p->b_room) * (type == BATTEN_F32 ? sizeof(float) : sizeof(double));

@@ -23,6 +23,7 @@
 enum { COST = 32 };
 
 /* The group's words as elements of `make`, for every group of y. */
+/* clang-format off */
 #define EACH_GROUP(y, n, make)                                                                   \
     do {                                                                                         \
         const size_t each = WORDS * LANES * sizeof(uint32_t) / sizeof *(y);                      \
@@ -34,6 +35,7 @@ enum { COST = 32 };
             memcpy((y) + group * each, made, smaller(each, (n) - group * each) * sizeof *(y));   \
         });                                                                                      \
     } while (0)
+/* clang-format on */
 
 /* How many elements of type real a block gives, and the words that each takes. */
 enum { REALS = 16 / sizeof(real), REAL_WORDS = sizeof(real) / 4, F32 = sizeof(real) == 4 };
@@ -52,10 +54,11 @@ void KERNEL(philox)(uint32_t *out, const uint32_t *counter, const uint32_t *key,
 /* y[i] = 64 random bits. */
 static void make_bits(uint64_t *y, uint32_t words[WORDS][LANES])
 {
-    for (int pair = 0; pair < 2; pair++)
+    for (int pair = 0; pair < 2; pair++) {
         PRAGMA(omp simd)
         for (int lane = 0; lane < LANES; lane++)
             y[pair * LANES + lane] = words[2 * pair][lane] | (uint64_t)words[2 * pair + 1][lane] << 32;
+    }
 }
 
 void KERNEL(bits)(uint64_t *y, size_t n, uint64_t key, uint64_t call)
@@ -68,13 +71,14 @@ void KERNEL(bits)(uint64_t *y, size_t n, uint64_t key, uint64_t call)
 static void make_integers(int64_t *y, uint32_t words[WORDS][LANES], uint64_t low, uint64_t span)
 {
     const uint64_t mask = 0xFFFFFFFF, s0 = span & mask, s1 = span >> 32;
-    for (int pair = 0; pair < 2; pair++)
+    for (int pair = 0; pair < 2; pair++) {
         PRAGMA(omp simd)
         for (int lane = 0; lane < LANES; lane++) {
             const uint64_t x0 = words[2 * pair][lane], x1 = words[2 * pair + 1][lane];
             const uint64_t middle = x1 * s0 + (x0 * s0 >> 32), other = x0 * s1 + (middle & mask);
             y[pair * LANES + lane] = (int64_t)(low + x1 * s1 + (middle >> 32) + (other >> 32));
         }
+    }
 }
 
 void KERNEL(integers)(int64_t *y, size_t n, int64_t low, int64_t high, uint64_t key, uint64_t call)
@@ -91,9 +95,9 @@ static void make_uniform(real *y, uint32_t words[WORDS][LANES], real low, real s
         const uint32_t *const x = words[REAL_WORDS * i], *const x0 = words[REAL_WORDS * i + REAL_WORDS - 1];
         PRAGMA(omp simd)
         for (int lane = 0; lane < LANES; lane++) {
-            const real u = F32 ? (real)(int32_t)(x[lane] >> 8) * (real)0x1p-24
-                               : (real)(int32_t)(x[lane] >> 5) * (real)0x1p-27
-                                     + (real)(int32_t)(x0[lane] >> 6) * (real)0x1p-53;
+            const real u =
+                F32 ? (real)(int32_t)(x[lane] >> 8) * (real)0x1p-24
+                    : (real)(int32_t)(x[lane] >> 5) * (real)0x1p-27 + (real)(int32_t)(x0[lane] >> 6) * (real)0x1p-53;
             const real z = low + span * u;
             y[i * LANES + lane] = z < last ? z : last;
         }
@@ -113,9 +117,15 @@ static inline real minus_log(real u)
 {
     enum { MANTISSA = F32 ? 23 : 52, BIAS = F32 ? 127 : 1023, TERMS = F32 ? 5 : 11 };
 #define BITS __typeof__(__builtin_choose_expr(F32, (uint32_t)0, (uint64_t)0))
-    const union { real value; BITS bits; } one = {1}, low = {(real)0.70710678118654752440}, x = {u};
+    const union {
+        real value;
+        BITS bits;
+    } one = {1}, low = {(real)0.70710678118654752440}, x = {u};
     const BITS exponent = (x.bits + (one.bits - low.bits)) >> MANTISSA;
-    const union { BITS bits; real value; } m = {x.bits - ((exponent - BIAS) << MANTISSA)};
+    const union {
+        BITS bits;
+        real value;
+    } m = {x.bits - ((exponent - BIAS) << MANTISSA)};
 #undef BITS
     const real s = (m.value - 1) / (m.value + 1), s2 = s * s;
     real sum = 0;

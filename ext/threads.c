@@ -25,7 +25,7 @@
 #include <omp.h>
 #endif
 
-static atomic_int threads;                  /* 0: not asked yet */
+static atomic_int threads; /* 0: not asked yet */
 static atomic_int forked;
 
 #ifdef __linux__
@@ -100,16 +100,25 @@ static long cores(void)
 
 #else
 
-static long affinity(void) { return sysconf(_SC_NPROCESSORS_ONLN); }
-static long quota(void) { return affinity(); }
-static long cores(void) { return affinity(); }
+static long affinity(void)
+{
+    return sysconf(_SC_NPROCESSORS_ONLN);
+}
+static long quota(void)
+{
+    return affinity();
+}
+static long cores(void)
+{
+    return affinity();
+}
 
 #endif
 
 static int default_threads(void)
 {
     const char *asked = getenv("OMP_NUM_THREADS");
-    const long n = asked ? strtol(asked, NULL, 10) : 0;  /* a list by level, "4,2", means 4 here */
+    const long n = asked ? strtol(asked, NULL, 10) : 0; /* a list by level, "4,2", means 4 here */
     if (n > 0)
         return n < 1024 ? (int)n : 1024;
     long least = affinity();

@@ -220,7 +220,7 @@ def checksum(structure: Any, arrays: dict[str, np.ndarray]) -> int:
     for name in sorted(arrays):
         x = arrays[name].astype(arrays[name].dtype.newbyteorder("<"), copy=False)
         crc = zlib.crc32(f"{name} {x.dtype.str} {x.shape}".encode(), crc)
-        crc = zlib.crc32(x, crc)
+        crc = zlib.crc32(x.data, crc)
     return crc
 
 
