@@ -1,0 +1,590 @@
+"""Optimizers: their numbers beside PyTorch's, their state, and what they refuse."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import pickle
+
+import numpy as np
+import pytest
+
+import batten
+from batten.optim import SGD, Adam, AdamW, Optimizer
+
+SHAPES = [(3, 5), (7,), (), (0, 4), (1, 1), (2, 3, 4), (4099,)]
+
+OPTIONS = [
+    *[
+        (SGD, {"lr": 0.05, "momentum": m, "dampening": d, "weight_decay": w, "nesterov": n, "maximize": up})
+        for m, d, w, n, up in itertools.product([0, 0.9], [0, 0.3], [0, 0.1], [False, True], [False, True])
+        if not n or (m and not d)
+    ],
+    *[
+        (kind, {"lr": 0.05, "weight_decay": w, "amsgrad": a, "maximize": up})
+        for kind, w, a, up in itertools.product([Adam, AdamW], [0, 0.1], [False, True], [False, True])
+    ],
+    (Adam, {}),
+    (AdamW, {}),
+    (SGD, {}),
+    (Adam, {"betas": (0.5, 0.7), "eps": 1e-3}),
+    (Adam, {"weight_decay": 0.1, "decoupled_weight_decay": True}),
+]
+
+
+def parameters(arrays):
+    return [batten.tensor(a, requires_grad=True) for a in arrays]
+
+
+def random_arrays(rng, dtype, shapes=SHAPES):
+    return [np.asarray(rng.standard_normal(s), dtype) for s in shapes]
+
+
+def walk(optimizer, params, seed, steps, scale=1.0):
+    """Steps along gradients that depend on the seed only, of changing size."""
+    rng = np.random.default_rng(seed)
+    for i in range(steps):
+        for p in params:
+            p.grad = batten.tensor(np.asarray(scale * (1 + i % 3) * rng.standard_normal(p.shape), p.array.dtype))
+        optimizer.step()
+
+
+def bits(params):
+    return [p.array.tobytes() for p in params]
+
+
+def state_bits(optimizer):
+    state = optimizer.state_dict()["state"]
+    return {i: {key: value.array.tobytes() for key, value in values.items()} for i, values in state.items()}
+
+
+# ---- numbers ----
+
+
+@pytest.mark.parametrize(("kind", "options"), OPTIONS, ids=str)
+def test_twenty_steps_beside_pytorch(kind, options, dtype, rng):
+    torch = pytest.importorskip("torch")
+    arrays = random_arrays(rng, dtype)
+    ours = parameters(arrays)
+    theirs = [torch.tensor(a, requires_grad=True) for a in arrays]
+    mine, other = kind(ours, **options), getattr(torch.optim, kind.__name__)(theirs, **options)
+    for i in range(20):
+        for number, (p, q) in enumerate(zip(ours, theirs, strict=True)):
+            g = np.asarray((1 + i % 3) * rng.standard_normal(p.shape), dtype)
+            if number == 1 and i % 4 == 1:
+                p.grad = q.grad = None  # left out of this step
+            else:
+                p.grad, q.grad = batten.tensor(g), torch.tensor(g)
+        mine.step()
+        other.step()
+
+    # PyTorch rounds between operations where the kernel has one multiply-add: twenty steps leave a few
+    # units in the last place, of the largest numbers that there were.
+    def assert_close(found, expected, largest):
+        np.testing.assert_allclose(found, expected, rtol=0, atol=8 * largest * np.finfo(dtype).eps)
+
+    largest = max(float(q.detach().abs().max()) for q in theirs if q.numel())
+    for p, q in zip(ours, theirs, strict=True):
+        assert_close(p.array, q.detach().numpy(), largest)
+    state, expected = mine.state_dict()["state"], other.state_dict()["state"]
+    assert {i: set(s) for i, s in state.items()} == {i: set(s) for i, s in expected.items()}
+    for key in {key for values in expected.values() for key in values}:
+        largest = max(float(values[key].abs().max()) for values in expected.values() if values[key].numel())
+        for index, values in expected.items():
+            found = state[index][key].array
+            assert found.dtype == values[key].numpy().dtype
+            assert_close(found, values[key].numpy(), largest)
+
+
+def test_sgd_by_hand():
+    w = batten.tensor([1.0, -2.0], dtype=batten.float64, requires_grad=True)
+    optimizer = SGD([w], lr=0.1, momentum=0.5, dampening=0.25, weight_decay=0.01)
+    expected, v = np.array([1.0, -2.0]), None
+    for g in (np.array([1.0, 2.0]), np.array([-3.0, 0.5]), np.array([0.0, 0.0])):
+        w.grad = batten.tensor(g)
+        optimizer.step()
+        d = g + 0.01 * expected
+        v = d if v is None else 0.5 * v + 0.75 * d
+        expected = expected - 0.1 * v
+    np.testing.assert_allclose(w.array, expected, rtol=1e-15)
+
+
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_adam_by_hand(decoupled):
+    w = batten.tensor([1.0, -2.0], dtype=batten.float64, requires_grad=True)
+    optimizer = (AdamW if decoupled else Adam)([w], lr=0.1, betas=(0.8, 0.9), eps=0.01, weight_decay=0.1, amsgrad=True)
+    expected, m, v, largest = np.array([1.0, -2.0]), 0, 0, 0
+    for t, g in enumerate([np.array([1.0, 2.0]), np.array([-3.0, 0.5]), np.array([0.0, 0.1])], 1):
+        w.grad = batten.tensor(g)
+        optimizer.step()
+        d = g if decoupled else g + 0.1 * expected
+        m, v = 0.8 * m + 0.2 * d, 0.9 * v + 0.1 * d * d
+        largest = np.maximum(largest, v)
+        if decoupled:
+            expected = expected - 0.1 * 0.1 * expected
+        expected = expected - 0.1 * m / (1 - 0.8**t) / (np.sqrt(largest / (1 - 0.9**t)) + 0.01)
+    np.testing.assert_allclose(w.array, expected, rtol=1e-14)
+
+
+@pytest.mark.parametrize(("kind", "options"), [(SGD, {"momentum": 0.9}), (Adam, {"amsgrad": True})])
+def test_the_same_bits_on_any_number_of_threads(kind, options, threads, dtype):
+    results = set()
+    for count in (1, 2, 3, 8):
+        threads(count)
+        params = parameters(random_arrays(np.random.default_rng(5), dtype, [(300, 401), (100_003,), (3,)]))
+        optimizer = kind(params, lr=0.1, **options)
+        walk(optimizer, params, 6, 3)
+        results.add((*bits(params), str(state_bits(optimizer))))
+    assert len(results) == 1
+
+
+# ---- layouts and types ----
+
+
+def layouts(x):
+    """An array's values, laid out in several ways."""
+    yield x.copy()
+    yield np.asfortranarray(x)
+    yield np.ascontiguousarray(x.transpose(1, 0, 2)).transpose(1, 0, 2)
+    wide = np.zeros((*x.shape[:-1], 2 * x.shape[-1]), x.dtype)
+    wide[..., ::2] = x
+    yield wide[..., ::2]
+    yield x[:, ::-1].copy()[:, ::-1]
+
+
+@pytest.mark.parametrize(("kind", "options"), [(SGD, {"momentum": 0.9}), (SGD, {}), (Adam, {"amsgrad": True})])
+def test_parameters_and_gradients_of_any_layout(kind, options, dtype, rng):
+    start = rng.standard_normal((3, 4, 5)).astype(dtype)
+    gradients = rng.standard_normal((4, 3, 4, 5)).astype(dtype)
+    results = []
+    for a, b in itertools.product(range(5), range(5)):
+        w = batten.from_numpy(list(layouts(start))[a]).requires_grad_()
+        array, strides = w.array, w.array.strides
+        optimizer = kind([w], lr=0.1, **options)
+        for i, g in enumerate(gradients):
+            w.grad = batten.from_numpy(list(layouts(g))[(b + i) % 5])
+            optimizer.step()
+        assert w.array is array and array.strides == strides
+        results.append(np.ascontiguousarray(array).tobytes())
+    assert len(set(results)) == 1
+
+
+def test_a_parameter_with_gaps_leaves_its_neighbours_alone():
+    whole = batten.zeros(4, 6)
+    w = whole[:, 1:4].detach().requires_grad_()
+    w.grad = batten.ones(4, 3)
+    SGD([w], lr=1.0).step()
+    assert (whole.array[:, 1:4] == -1).all() and not whole.array[:, 4:].any() and not whole.array[:, 0].any()
+
+
+def test_both_types_in_one_group(rng):
+    arrays = [rng.standard_normal(5).astype(t) for t in ("float32", "float64", "float32", "float64")]
+    together, alone = parameters(arrays), parameters(arrays)
+    walk(Adam(together, lr=0.1), together, 3, 5)
+    optimizers = [Adam([p], lr=0.1) for p in alone]
+    rng = np.random.default_rng(3)
+    for i in range(5):
+        for p, optimizer in zip(alone, optimizers, strict=True):
+            p.grad = batten.tensor(((1 + i % 3) * rng.standard_normal(p.shape)).astype(p.array.dtype))
+            optimizer.step()
+    assert bits(together) == bits(alone)
+
+
+def test_one_kernel_call_for_all_parameters_of_a_type(monkeypatch, rng):
+    calls = []
+    monkeypatch.setattr(batten._kernels, "sgd", lambda params, *rest: calls.append(len(params)))
+    params = parameters([*random_arrays(rng, np.float32), *random_arrays(rng, np.float64)])
+    for p in params:
+        p.grad = batten.zeros_like(p)
+    SGD([{"params": params[:3]}, {"params": params[3:]}]).step()
+    assert calls == [3, len(SHAPES) - 3, len(SHAPES)]
+
+
+def test_parameters_without_gradient_stay(rng):
+    a, b = parameters(random_arrays(rng, np.float32, [(3,), (3,)]))
+    before = a.array.copy()
+    optimizer = Adam([a, b], lr=0.1, weight_decay=0.1)
+    b.grad = batten.ones(3)
+    optimizer.step()
+    assert (a.array == before).all() and set(optimizer.state_dict()["state"]) == {1}
+    optimizer.zero_grad()
+    then = bits([a, b])
+    optimizer.step()
+    assert bits([a, b]) == then
+
+
+def test_a_change_between_forward_and_backward_is_noticed():
+    w = batten.tensor([1.0, 2.0], requires_grad=True)
+    loss = (w * w).sum()
+    loss.backward(retain_graph=True)
+    optimizer = SGD([w], lr=0.1)
+    optimizer.step()
+    with pytest.raises(RuntimeError, match="changed in place"):
+        loss.backward()
+
+
+# ---- what PyTorch's optimizers do ----
+
+
+def test_zero_grad():
+    a, b = batten.zeros(2, requires_grad=True), batten.zeros(2, requires_grad=True)
+    optimizer = SGD([a, b])
+    a.grad = batten.ones(2)
+    grad = a.grad
+    optimizer.zero_grad(set_to_none=False)
+    assert a.grad is grad and a.grad.tolist() == [0, 0] and b.grad is None
+    optimizer.zero_grad()
+    assert a.grad is None
+
+
+def test_closure_is_called_with_gradients_on():
+    w = batten.tensor([3.0], requires_grad=True)
+    optimizer = SGD([w], lr=0.25)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (w * w).sum()
+        loss.backward()
+        return loss
+
+    with batten.no_grad():
+        assert optimizer.step(closure).item() == 9
+    assert w.item() == 1.5
+    assert optimizer.step() is None
+
+
+def test_groups_have_options_of_their_own(rng):
+    arrays = random_arrays(rng, np.float32, [(4,), (5,), (6,)])
+    together, alone = parameters(arrays), parameters(arrays)
+    optimizer = SGD([{"params": together[0]}, {"params": (p for p in together[1:2]), "lr": 0.5}], lr=0.1, momentum=0.9)
+    optimizer.add_param_group({"params": together[2:], "momentum": 0, "weight_decay": 0.1, "name": "last"})
+    walk(optimizer, together, 2, 4)
+    rng = np.random.default_rng(2)
+    several = [
+        SGD(alone[:1], lr=0.1, momentum=0.9),
+        SGD(alone[1:2], lr=0.5, momentum=0.9),
+        SGD(alone[2:], lr=0.1, weight_decay=0.1),
+    ]
+    for i in range(4):
+        for p, single in zip(alone, several, strict=True):
+            p.grad = batten.tensor(((1 + i % 3) * rng.standard_normal(p.shape)).astype(np.float32))
+            single.step()
+    assert bits(together) == bits(alone)
+    assert [g["lr"] for g in optimizer.param_groups] == [0.1, 0.5, 0.1]
+    assert optimizer.param_groups[2]["name"] == "last"
+    for group in optimizer.param_groups:
+        group["lr"] = 0.0
+    before = bits(together[:2])
+    walk(optimizer, together, 3, 1)
+    assert bits(together[:2]) == before
+
+
+def test_names_of_parameters():
+    a, b = batten.zeros(2, requires_grad=True), batten.zeros(2, requires_grad=True)
+    optimizer = SGD([("a", a), ("b", b)])
+    assert optimizer.param_groups[0]["param_names"] == ["a", "b"]
+    assert [id(p) for p in optimizer.param_groups[0]["params"]] == [id(a), id(b)]
+    with pytest.raises(ValueError, match=r"with/without names\. Some param names are missing"):
+        SGD([("a", a), b])
+    c = batten.zeros(2, requires_grad=True)
+    with pytest.raises(ValueError, match="cannot add param group without names to the optimizer"):
+        optimizer.add_param_group({"params": [c]})
+    plain = SGD([c])
+    plain.load_state_dict(optimizer_state := SGD([("c", c)]).state_dict())
+    assert optimizer_state["param_groups"][0]["param_names"] == plain.param_groups[0]["param_names"] == ["c"]
+    optimizer.load_state_dict(SGD([a, b], lr=0.5).state_dict())
+    assert optimizer.param_groups[0]["param_names"] == ["a", "b"] and optimizer.param_groups[0]["lr"] == 0.5
+
+
+def test_repr():
+    w = batten.zeros(2, requires_grad=True)
+    assert repr(SGD([w], lr=0.1)) == (
+        "SGD (\nParameter Group 0\n    dampening: 0\n    lr: 0.1\n    maximize: False\n    momentum: 0\n"
+        "    nesterov: False\n    weight_decay: 0\n)"
+    )
+
+
+@pytest.mark.parametrize("kind", [SGD, Adam, AdamW])
+def test_repr_and_defaults_are_pytorchs(kind):
+    torch = pytest.importorskip("torch")
+    theirs = getattr(torch.optim, kind.__name__)([torch.zeros(2, requires_grad=True)])
+    implementation = ("foreach", "fused", "capturable", "differentiable")  # batten has one
+    expected = [line for line in repr(theirs).split("\n") if line.strip().split(":")[0] not in implementation]
+    mine = kind([batten.zeros(2, requires_grad=True)])
+    assert repr(mine).split("\n") == expected
+    assert mine.defaults == {key: value for key, value in theirs.defaults.items() if key not in implementation}
+
+
+def test_a_learning_rate_of_numpy_or_a_tensor(tmp_path):
+    results = []
+    for lr in (0.125, np.float64(0.125), np.float32(0.125), batten.tensor(0.125)):
+        w = batten.tensor([1.0], requires_grad=True)
+        w.grad = batten.ones(1)
+        optimizer = SGD([w], lr=lr)
+        optimizer.step()
+        results.append(w.item())
+        batten.save(optimizer.state_dict(), tmp_path / "optimizer")
+    assert results == [0.875] * 4
+
+
+@pytest.mark.parametrize("kind", [SGD, Adam, AdamW])
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_copies_go_on_alike(kind, duplicate, rng):
+    params = parameters(random_arrays(rng, np.float32))
+    optimizer = kind(params, lr=0.1, **({"momentum": 0.9} if kind is SGD else {}))
+    walk(optimizer, params, 1, 3)
+    copied, twin = duplicate((params, optimizer))
+    assert all(p is q for p, q in zip(copied, twin.param_groups[0]["params"], strict=True))
+    walk(optimizer, params, 2, 3)
+    assert bits(copied) != bits(params)
+    walk(twin, copied, 2, 3)
+    assert bits(copied) == bits(params) and state_bits(twin) == state_bits(optimizer)
+
+
+def test_an_optimizer_of_ones_own(tmp_path):
+    class Sign(Optimizer):
+        def __init__(self, params, lr=0.5):
+            super().__init__(params, {"lr": lr})
+
+        @batten.no_grad()
+        def step(self, closure=None):
+            for group in self.param_groups:
+                for p in group["params"]:
+                    state = self.state[p]
+                    state["calls"] = state.get("calls", 0) + 1
+                    p -= group["lr"] * p.grad.sign()
+
+    w = batten.tensor([1.0, -1.0], requires_grad=True)
+    optimizer = Sign([w])
+    (w * w).sum().backward()
+    optimizer.step()
+    assert w.tolist() == [0.5, -0.5]
+    other = Sign([w])
+    other.load_state_dict(optimizer.state_dict())
+    other.step()
+    assert other.state[w] == {"calls": 2} and optimizer.state[w] == {"calls": 1}
+    plain = Optimizer([w], {})
+    with pytest.raises(NotImplementedError, match="Optimizer defines neither update nor step"):
+        plain.step()
+
+
+# ---- state ----
+
+
+STATEFUL = [
+    (SGD, {"lr": 0.1}),
+    (SGD, {"lr": 0.1, "momentum": 0.9, "nesterov": True}),
+    (Adam, {"lr": 0.1}),
+    (Adam, {"lr": 0.1, "amsgrad": True}),
+    (AdamW, {"lr": 0.1}),
+]
+
+
+@pytest.mark.parametrize(("kind", "options"), STATEFUL, ids=str)
+def test_resuming_from_a_file_is_exact(kind, options, dtype, rng, tmp_path):
+    arrays = random_arrays(rng, dtype)
+    arrays[0] = np.asfortranarray(arrays[0])
+    params = [batten.from_numpy(a).requires_grad_() for a in arrays]
+    optimizer = kind(params, **options)
+    walk(optimizer, params, 1, 5)
+    batten.save({"params": params, "optimizer": optimizer.state_dict()}, tmp_path / "checkpoint")
+    walk(optimizer, params, 2, 5)
+
+    loaded = batten.load(tmp_path / "checkpoint")
+    again = [p.detach().requires_grad_() for p in loaded["params"]]
+    resumed = kind(again, lr=99.0)
+    resumed.load_state_dict(loaded["optimizer"])
+    walk(resumed, again, 2, 5)
+    assert [np.ascontiguousarray(p.array).tobytes() for p in params] == bits(again)
+    assert resumed.state_dict()["param_groups"] == optimizer.state_dict()["param_groups"]
+
+
+@pytest.mark.parametrize(("kind", "options"), STATEFUL, ids=str)
+def test_state_goes_to_pytorch_and_back(kind, options, dtype, rng):
+    torch = pytest.importorskip("torch")
+    arrays = random_arrays(rng, dtype)
+    ours = parameters(arrays)
+    mine = kind(ours, **options)
+    walk(mine, ours, 1, 4)
+    theirs = [torch.tensor(p.array.copy(), requires_grad=True) for p in ours]
+    other = getattr(torch.optim, kind.__name__)(theirs)
+    state = mine.state_dict()
+    as_torch = {i: {k: torch.tensor(v.array) for k, v in s.items()} for i, s in state["state"].items()}
+    other.load_state_dict({"state": as_torch, "param_groups": state["param_groups"]})
+    back = parameters([q.detach().numpy() for q in theirs])
+    returned = kind(back)
+    returned.load_state_dict(other.state_dict())
+    assert state_bits(returned) == state_bits(mine)
+
+    gradients = random_arrays(rng, dtype)
+    for p, q, r, g in zip(ours, theirs, back, gradients, strict=True):
+        p.grad, q.grad, r.grad = batten.tensor(g), torch.tensor(g), batten.tensor(g)
+    mine.step()
+    other.step()
+    returned.step()
+    assert bits(back) == bits(ours)
+    for p, q in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(p.array, q.detach().numpy(), rtol=0, atol=8 * np.finfo(dtype).eps)
+
+
+def test_loading_copies_casts_and_lays_out(rng):
+    w = batten.from_numpy(np.asfortranarray(rng.standard_normal((3, 4)).astype(np.float32))).requires_grad_()
+    m = rng.standard_normal((3, 4))
+    state = {"step": 3, "exp_avg": m, "exp_avg_sq": batten.tensor(m * m), "max_exp_avg_sq": None}
+    group = {"lr": 0.1, "foreach": None, "fused": False, "initial_lr": 0.2, "params": [17]}
+    optimizer = Adam([w], eps=0.5)
+    optimizer.load_state_dict({"state": {17: state}, "param_groups": [group]})
+    found = optimizer.state[w]
+    assert set(found) == {"step", "exp_avg", "exp_avg_sq"}
+    assert found["step"].dtype == batten.float32 and found["step"].item() == 3 and found["step"].shape == ()
+    assert found["exp_avg"].dtype == batten.float32 and found["exp_avg"].array.strides == w.array.strides
+    np.testing.assert_array_equal(found["exp_avg"].array, m.astype(np.float32))
+    loaded = optimizer.param_groups[0]
+    assert (loaded["lr"], loaded["eps"], loaded["initial_lr"], loaded["foreach"]) == (0.1, 0.5, 0.2, None)
+    assert loaded["params"][0] is w and group["params"] == [17]
+    w.grad = batten.ones(3, 4)
+    optimizer.step()
+    assert found["step"].item() == 4
+    np.testing.assert_array_equal(state["exp_avg"], m)
+
+
+def test_adams_state_does_not_make_adamw_adam():
+    w = batten.zeros(2, requires_grad=True)
+    optimizer = AdamW([w])
+    optimizer.load_state_dict(Adam([w]).state_dict())
+    assert optimizer.param_groups[0]["decoupled_weight_decay"] is True
+
+
+def test_amsgrad_may_be_switched_on_later():
+    w = batten.tensor([1.0], requires_grad=True)
+    optimizer = Adam([w], lr=0.1)
+    walk(optimizer, [w], 1, 3)
+    optimizer.param_groups[0]["amsgrad"] = True
+    walk(optimizer, [w], 2, 3)
+    assert optimizer.state[w]["max_exp_avg_sq"].item() >= optimizer.state[w]["exp_avg_sq"].item() > 0
+
+
+# ---- what is refused ----
+
+
+W = np.ones(3, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda w: SGD([]), ValueError, "optimizer got an empty parameter list"),
+        (lambda w: SGD(w), TypeError, "an iterable of Tensors or dicts, but got batten.FloatTensor"),
+        (lambda w: SGD([w * 2]), ValueError, "can't optimize a non-leaf Tensor"),
+        (lambda w: SGD([w, w]), ValueError, "a parameter group with duplicate parameters"),
+        (lambda w: SGD([{"params": w}, {"params": [w]}]), ValueError, "appear in more than one parameter group"),
+        (lambda w: SGD([W]), TypeError, "optimizer can only optimize Tensors, but one of the params is numpy.ndarray"),
+        (lambda w: SGD([None]), TypeError, "but one of the params is NoneType"),
+        (lambda w: SGD([{"params": {w}}]), TypeError, "organized in ordered collections"),
+        (lambda w: SGD([{"params": w}, w]), TypeError, "param_group must be a dict, but got <class"),
+        (lambda w: SGD([{"lr": 1}]), ValueError, 'param_group must have "params", but got'),
+        (lambda w: SGD([w], lr=-1), ValueError, "Invalid learning rate: -1"),
+        (lambda w: SGD([w], lr=float("nan")), ValueError, "Invalid learning rate: nan"),
+        (lambda w: SGD([w], lr="0.1"), TypeError, "expected a number as learning rate, got '0.1'"),
+        (lambda w: SGD([w], lr=batten.ones(2)), ValueError, "Tensor learning rate must be 1-element"),
+        (lambda w: SGD([w], momentum=-0.5), ValueError, "Invalid momentum value: -0.5"),
+        (lambda w: SGD([w], weight_decay=-1), ValueError, "Invalid weight_decay value: -1"),
+        (lambda w: SGD([w], nesterov=True), ValueError, "Nesterov momentum requires a momentum and zero dampening"),
+        (lambda w: SGD([{"params": w, "lr": -2}]), ValueError, "Invalid learning rate: -2"),
+        (lambda w: Adam([w], lr=-1), ValueError, "Invalid learning rate: -1"),
+        (lambda w: Adam([w], eps=-1e-8), ValueError, "Invalid epsilon value: -1e-08"),
+        (lambda w: Adam([w], betas=(1.0, 0.9)), ValueError, "Invalid beta parameter at index 0: 1.0"),
+        (lambda w: Adam([w], betas=(0.9, -0.1)), ValueError, "Invalid beta parameter at index 1: -0.1"),
+        (lambda w: Adam([w], betas=0.9), ValueError, "Adam expects betas as a pair of numbers, got 0.9"),
+        (lambda w: AdamW([w], weight_decay=-1), ValueError, "Invalid weight_decay value: -1"),
+        (lambda w: AdamW([w], fused=True), TypeError, "fused"),
+    ],
+)
+def test_what_is_refused(make, error, message):
+    with pytest.raises(error) as caught:
+        make(batten.tensor(W, requires_grad=True))
+    assert message in str(caught.value)
+
+
+def test_a_refused_group_changes_nothing():
+    w, other = batten.tensor(W, requires_grad=True), batten.tensor(W, requires_grad=True)
+    optimizer = SGD([w])
+    for group in ({"params": [other, w]}, {"params": [other], "lr": -1}, {"params": [other * 2]}):
+        with pytest.raises(ValueError):
+            optimizer.add_param_group(group)
+    assert len(optimizer.param_groups) == 1
+
+
+@pytest.mark.parametrize(
+    ("gradient", "error", "message"),
+    [
+        (batten.ones(4), ValueError, "the gradient of parameter 1 to be float32[3], got float32[4]"),
+        (batten.ones(3, dtype=batten.float64), ValueError, "to be float32[3], got float64[3]"),
+        (W, TypeError, "expected a tensor as the gradient of parameter 1, got numpy.ndarray"),
+    ],
+)
+def test_a_refused_step_changes_nothing(gradient, error, message):
+    first, a, b = (batten.tensor(W, requires_grad=True) for _ in range(3))
+    optimizer = Adam([{"params": [first]}, {"params": [a, b]}])
+    first.grad, a.grad, b.grad = batten.ones(3), batten.ones(3), gradient
+    with pytest.raises(error) as caught:
+        optimizer.step()
+    assert message in str(caught.value)
+    assert bits([first, a, b]) == [W.tobytes()] * 3 and not optimizer.state_dict()["state"]
+
+
+def test_parameters_that_share_memory_are_refused_at_the_step():
+    flat = batten.ones(6)
+    a, b = flat[:4].detach().requires_grad_(), flat[2:].detach().requires_grad_()
+    a.grad, b.grad = batten.ones(4), batten.ones(4)
+    optimizer = SGD([a, b], lr=0.1, momentum=0.9)
+    with pytest.raises(ValueError, match="overlap"):
+        optimizer.step()
+    assert (flat.array == 1).all() and not optimizer.state_dict()["state"]
+
+
+def changed(state, **entries):
+    return {**state, "state": {0: {**state["state"][0], **entries}}}
+
+
+def without(state, key):
+    return {**state, "state": {0: {k: v for k, v in state["state"][0].items() if k != key}}}
+
+
+def regrouped(state, **options):
+    return {**state, "param_groups": [{**state["param_groups"][0], **options}]}
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (lambda s: [s], TypeError, "Expected state_dict to be dict-like"),
+        (lambda s: {}, ValueError, "expected a state_dict of an optimizer"),
+        (lambda s: {"weight": W}, ValueError, "got the keys ['weight']"),
+        (lambda s: {**s, "param_groups": [{"lr": 1}]}, ValueError, 'a dict with a list of "params"'),
+        (lambda s: {**s, "param_groups": []}, ValueError, "has a different number of parameter groups"),
+        (lambda s: regrouped(s, params=[0, 1]), ValueError, "doesn't match the size of optimizer's group"),
+        (lambda s: regrouped(s, lr=-3), ValueError, "Invalid learning rate: -3"),
+        (lambda s: regrouped(s, betas=None), ValueError, "a pair of numbers, got None"),
+        (lambda s: {**s, "state": {1: s["state"][0]}}, ValueError, "parameter 1, which is in no group"),
+        (lambda s: {**s, "state": {0: 5}}, ValueError, "expects a dict as the state of parameter 0, got int"),
+        (lambda s: changed(s, exp_avg=np.ones(4)), ValueError, "exp_avg of parameter 0 to be of shape [3], got"),
+        (lambda s: changed(s, exp_avg="text"), ValueError, "exp_avg of parameter 0 to be of shape [3], got <U4[]"),
+        (lambda s: changed(s, step=W), ValueError, "step of parameter 0 to be of shape [], got float32[3]"),
+        (lambda s: changed(s, step=-1), ValueError, "expects a count as step of parameter 0, got -1"),
+        (lambda s: changed(s, step=np.nan), ValueError, "expects a count as step of parameter 0, got nan"),
+        (lambda s: changed(s, momentum_buffer=W), ValueError, "but parameter 0 has momentum_buffer"),
+        (lambda s: without(s, "exp_avg_sq"), ValueError, "finds no exp_avg_sq in the state of parameter 0"),
+    ],
+)
+def test_a_refused_load_changes_nothing(change, error, message):
+    w = batten.tensor(W, requires_grad=True)
+    optimizer = Adam([w], lr=0.1)
+    walk(optimizer, [w], 1, 2)
+    before, options = state_bits(optimizer), copy.deepcopy(optimizer.state_dict()["param_groups"])
+    wrong = change(copy.deepcopy(optimizer.state_dict()))
+    with pytest.raises(error) as caught:
+        optimizer.load_state_dict(wrong)
+    assert message in str(caught.value)
+    assert state_bits(optimizer) == before and optimizer.state_dict()["param_groups"] == options
+    walk(optimizer, [w], 2, 1)
