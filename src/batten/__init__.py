@@ -2,6 +2,7 @@
 
 from . import autograd as autograd
 from . import cuda as cuda
+from . import nn as nn
 from . import optim as optim
 from ._kernels import empty_cache as empty_cache
 from ._kernels import get_num_threads as get_num_threads

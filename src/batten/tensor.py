@@ -173,14 +173,8 @@ class Tensor(Variable):
         >>> batten.tensor([1, 2]).to(batten.float64)
         tensor([1., 2.], dtype=batten.float64)
         """
-        check_device(device)
-        if isinstance(target, Tensor):
-            dtype = target.dtype
-        elif isinstance(target, str) and target.partition(":")[0] in ("cpu", "cuda", "mps", "meta"):
-            check_device(target)
-        elif target is not None:
-            dtype = target
-        result = self if dtype is None else to_type(self, dtypes.as_dtype(dtype))
+        dtype = requested_type(target, dtype, device)
+        result = self if dtype is None else to_type(self, dtype)
         return result.clone() if copy and result is self else result
 
     def cpu(self) -> Tensor:
@@ -464,6 +458,18 @@ class Tensor(Variable):
     mv = operations.mv
     dot = operations.dot
     outer = operations.outer
+
+
+def requested_type(target: Any, dtype: Any, device: Any) -> np.dtype | None:
+    """The type, if any, that the arguments of `to` ask for; a device they name is checked."""
+    check_device(device)
+    if isinstance(target, Tensor):
+        return target.dtype
+    if isinstance(target, str) and target.partition(":")[0] in ("cpu", "cuda", "mps", "meta"):
+        check_device(target)
+    elif target is not None:
+        dtype = target
+    return None if dtype is None else dtypes.as_dtype(dtype)
 
 
 def rebuild(cls: type[Tensor], array: np.ndarray, requires_grad: builtins.bool) -> Tensor:
