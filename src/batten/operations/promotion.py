@@ -144,3 +144,11 @@ def as_float(x: Operand) -> Tensor:
     """x as a tensor of floats: integers become the default type."""
     x = as_operand(x)
     return x if x.array.dtype.kind == "f" else to_type(x, dtypes.get_default_dtype())
+
+
+def floats(name: str, input: Operand) -> Tensor:
+    """The operand of a function that is one of floats only."""
+    x = as_operand(input)
+    if x.array.dtype.kind != "f":
+        raise TypeError(f"{name} expects floats, got {x.dtype}; use .float() first")
+    return x

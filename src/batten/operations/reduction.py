@@ -18,7 +18,7 @@ from .arithmetic import maximum, minimum
 from .axes import axes_of, axis_of, kept_shape, left_shape, length_of
 from .elementwise import abs
 from .families import contiguous, zeros
-from .promotion import Operand, as_operand, to_type
+from .promotion import Operand, as_operand, floats, to_type
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -313,10 +313,7 @@ def summable(input: Operand, dtype: Any) -> Tensor:
 def averaged(name: str, input: Operand, dtype: Any = None) -> Tensor:
     """The operand of a mean: a float."""
     x = as_operand(input)
-    x = x if dtype is None else to_type(x, dtypes.as_dtype(dtype))
-    if x.array.dtype.kind != "f":
-        raise TypeError(f"{name} expects floats, got {x.dtype}; use .float() first")
-    return x
+    return floats(name, x if dtype is None else to_type(x, dtypes.as_dtype(dtype)))
 
 
 def sum(input: Operand, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:

@@ -13,7 +13,7 @@ from .. import dtypes
 from ..autograd import Operation
 from .axes import axis_of, length_of
 from .families import contiguous
-from .promotion import Operand, as_float, as_operand, to_type
+from .promotion import Operand, as_float, as_operand, floats, to_type
 from .reduction import Reduction, reduced
 
 if TYPE_CHECKING:
@@ -88,11 +88,10 @@ class Logsumexp(Reduction):
 
 
 def along_axis(operation: type[AlongAxis], input: Operand, dim: int, dtype: Any) -> Tensor:
+    name = operation.__name__.lower()
     x = as_operand(input)
-    x = to_type(x, dtypes.as_dtype(dtype)) if dtype is not None else x
-    if x.array.dtype.kind != "f":
-        raise TypeError(f"{operation.__name__.lower()} expects floats, got {x.dtype}; use .float() first")
-    return operation.apply(x, axis=axis_of(operation.__name__.lower(), x.array, dim))
+    x = floats(name, x if dtype is None else to_type(x, dtypes.as_dtype(dtype)))
+    return operation.apply(x, axis=axis_of(name, x.array, dim))
 
 
 def softmax(input: Operand, dim: int, dtype: Any = None) -> Tensor:

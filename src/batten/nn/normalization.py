@@ -1,0 +1,194 @@
+"""Batch normalization (Ioffe & Szegedy 2015).
+
+    y = gamma (x - mean) / sqrt(var + eps) + beta        for each channel by itself
+
+In training, mean and var are those of the batch (Algorithm 1), and running estimates
+follow them; in evaluation they are the running estimates (Algorithm 2).  The variance
+that normalizes is the biased one, over n; the running estimate follows the unbiased
+one, over n - 1.
+
+The kernels see a matrix whose columns are the channels: (N, C) as it is, and (N, C, *)
+with the channels moved to the end, which costs a copy unless they lie there already.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import _kernels as kernels
+from ..autograd import Operation
+from ..operations.families import contiguous
+from ..operations.promotion import Operand, floats
+from ..operations.softmax import from_rows, rows_of
+
+if TYPE_CHECKING:
+    from ..tensor import Tensor
+
+__all__ = ["batch_norm"]
+
+
+class BatchNorm(Operation):
+    """Normalization by the batch's own statistics, which also move the running ones."""
+
+    __slots__ = ("eps", "mean", "momentum", "rstd", "running_mean", "running_var", "weight", "x")
+
+    running_mean: np.ndarray | None
+    running_var: np.ndarray | None
+    momentum: float
+    eps: float
+    weight: Any
+
+    def forward(self, x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None) -> np.ndarray:
+        self.x = rows = rows_of(x, 1)
+        self.weight = vector(weight)
+        channels = rows.shape[1:]
+        self.mean, self.rstd = kernels.empty(channels, x.dtype), kernels.empty(channels, x.dtype)
+        y = kernels.batch_norm(
+            kernels.empty_like(rows),
+            self.mean,
+            self.rstd,
+            self.running_mean,
+            self.running_var,
+            rows,
+            self.weight,
+            vector(bias),
+            self.eps,
+            self.momentum,
+        )
+        return from_rows(y, x.shape, 1)
+
+    def backward(self, dy: np.ndarray) -> tuple[np.ndarray | None, ...]:
+        dx, dweight, dbias = gradients(self, dy)
+        kernels.batch_norm_backward(dx, dweight, dbias, rows_of(dy, 1), self.x, self.mean, self.rstd, self.weight)
+        return from_rows(dx, dy.shape, 1), dweight, dbias
+
+
+class BatchNormInference(Operation):
+    """Normalization by given statistics: for each channel a straight line."""
+
+    __slots__ = ("eps", "mean", "var", "weight", "x")
+
+    eps: float
+    mean: Any
+    var: Any
+    weight: Any
+
+    def forward(
+        self, x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, mean: np.ndarray, var: np.ndarray
+    ) -> np.ndarray:
+        self.x = rows = rows_of(x, 1)
+        self.weight, self.mean, self.var = vector(weight), vector(mean), vector(var)
+        y = kernels.empty_like(rows)
+        kernels.batch_norm_inference(y, rows, self.mean, self.var, self.weight, vector(bias), self.eps)
+        return from_rows(y, x.shape, 1)
+
+    def backward(self, dy: np.ndarray) -> tuple[np.ndarray | None, ...]:
+        dx, dweight, dbias = gradients(self, dy)
+        kernels.batch_norm_inference_backward(
+            dx, dweight, dbias, rows_of(dy, 1), self.x, self.mean, self.var, self.weight, self.eps
+        )
+        return from_rows(dx, dy.shape, 1), dweight, dbias, None, None
+
+
+def vector(v: np.ndarray | None) -> np.ndarray | None:
+    """A number for each channel, in one piece."""
+    return None if v is None else contiguous(v)
+
+
+def gradients(operation: BatchNorm | BatchNormInference, dy: np.ndarray) -> Any:
+    """Memory for dx, dgamma and dbeta.  The kernels write dx even where nobody wants it."""
+    _, wants_weight, wants_bias = operation.needs_input_grad[:3]
+    channels = operation.x.shape[1:]
+    dx = kernels.empty_like(operation.x)
+    return (
+        dx,
+        kernels.empty(channels, dy.dtype) if wants_weight else None,
+        kernels.empty(channels, dy.dtype) if wants_bias else None,
+    )
+
+
+def batch_norm(
+    input: Operand,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Operand | None = None,
+    bias: Operand | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """weight (input - mean) / sqrt(var + eps) + bias, channel by channel, for input (N, C) or (N, C, *).
+
+    With training, mean and var are those of the batch, and the running ones, if there
+    are any, move towards them: running = (1 - momentum) running + momentum × batch's.
+    Without, they are the running ones.
+
+    ValueError if the shapes do not fit, if there is one value a channel to take a
+    variance of, or no running statistics where they are needed; TypeError unless all
+    are floats of one type.
+
+    >>> import batten
+    >>> x = batten.tensor([[1.0, 10.0], [3.0, 30.0]])
+    >>> batten.nn.functional.batch_norm(x, None, None, training=True)
+    tensor([[-1.0000, -1.0000],
+            [ 1.0000,  1.0000]])
+    """
+    x = floats("batch_norm", input)
+    shape = x.array.shape
+    if len(shape) < 2:
+        raise ValueError(f"batch_norm expects (N, C) or (N, C, *), got {list(shape)}")
+    if (running_mean is None) != (running_var is None):
+        raise ValueError("batch_norm expects running_mean and running_var both, or neither of them")
+    mean, var = constants("running_mean", running_mean, x), constants("running_var", running_var, x)
+    w, b = channel_vector("weight", weight, x), channel_vector("bias", bias, x)
+    if not eps >= 0 or (training and eps == 0):
+        raise ValueError(f"batch_norm expects eps > 0, got {eps}")
+    if not training:
+        if mean is None:
+            raise ValueError("batch_norm expects running_mean and running_var unless training=True, got None")
+        return BatchNormInference.apply(x, w, b, mean, var, eps=eps)
+    if shape[0] * math.prod(shape[2:]) == 1:
+        raise ValueError(
+            f"Expected more than 1 value per channel when training, got input size {list(shape)}: "
+            "one value is its own mean, so that nothing but the bias would be left of it; take larger batches "
+            "(drop_last=True leaves out a last one that is too small), or call eval() to use the running statistics"
+        )
+    y = BatchNorm.apply(
+        x,
+        w,
+        b,
+        running_mean=None if mean is None else mean.array,
+        running_var=None if var is None else var.array,
+        momentum=momentum,
+        eps=eps,
+    )
+    for running in (mean, var):
+        if running is not None:
+            running.version[0] += 1
+    return y
+
+
+def channel_vector(name: str, v: Operand | None, x: Tensor) -> Any:
+    """A number for each of x's channels, if there are any."""
+    if v is None:
+        return None
+    t = floats("batch_norm", v)
+    if t.array.dtype != x.array.dtype:
+        raise TypeError(f"batch_norm expects {name} in the input's type, {x.dtype}, got {t.dtype}")
+    if t.array.shape != x.array.shape[1:2]:
+        raise ValueError(
+            f"batch_norm expects {name} [{x.array.shape[1]}] for an input {list(x.array.shape)}, "
+            f"got {list(t.array.shape)}"
+        )
+    return t
+
+
+def constants(name: str, v: Operand | None, x: Tensor) -> Any:
+    """The same, without a gradient."""
+    t = channel_vector(name, v, x)
+    if t is not None and t.requires_grad:
+        raise ValueError(f"batch_norm has no gradient for {name}; detach() it")
+    return t

@@ -1,0 +1,125 @@
+"""Rows of the operations of nn."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import batten
+import batten.nn.functional as F  # noqa: N812
+from batten.nn import activation, dropout, linear, loss, normalization
+
+from . import Row
+
+LABELS = batten.tensor([2, 0, -100, 1])
+PIXELS = batten.tensor([[0, 1, 2, -100, 1], [2, 2, 0, 0, 1]])  # for scores (2, 3, 5)
+WEIGHT = batten.tensor([0.5, 1.0, 2.0], dtype=batten.float64)
+MEAN = batten.tensor([0.3, -0.2, 0.1], dtype=batten.float64)
+VAR = batten.tensor([0.5, 2.0, 1.0], dtype=batten.float64)
+
+
+def activated(function, *parameters, apart_from=()):
+    """A function of shapes with and without elements; at kinks it has no one gradient, so keep away from them."""
+    x = np.linspace(-4, 7, 24).reshape(4, 6)
+    for kink in apart_from:
+        x[abs(x - kink) < 0.01] += 0.05
+    return [
+        Row(lambda x: function(x, *parameters), x),
+        Row(lambda x: function(x.T, *parameters), x),
+        Row(lambda x: function(x, *parameters), np.array(0.7)),
+        Row(lambda x: function(x, *parameters), (2, 0)),
+    ]
+
+
+def of_classes(function, **settings):
+    """Losses of class indices: reductions, weights, shapes, and targets that are ignored."""
+    some, odd = LABELS.clamp(min=0), {"ignore_index": 0, **settings}
+    return [
+        *[Row(lambda x, r=r: function(x, LABELS, reduction=r, **settings), (4, 3)) for r in ("mean", "sum", "none")],
+        *[
+            Row(lambda x, r=r: function(x, PIXELS, WEIGHT.to(x.dtype), reduction=r, **settings), (2, 3, 5))
+            for r in ("mean", "none")
+        ],
+        Row(lambda x: function(x.T, some, **odd), (3, 4)),
+        Row(lambda x: function(x, batten.tensor(1), **settings), (3,)),
+        Row(lambda x: function(x, LABELS[:0], reduction="sum", **settings), (0, 3)),
+    ]
+
+
+def dropped(x, p=0.3):
+    """The same elements in every evaluation."""
+    batten.manual_seed(5)
+    return F.dropout(x, p)
+
+
+def inferred(x, *scale_and_shift):
+    return F.batch_norm(x, MEAN.to(x.dtype), VAR.to(x.dtype), *scale_and_shift)
+
+
+def trained(x, *scale_and_shift):
+    return F.batch_norm(x, None, None, *scale_and_shift, training=True)
+
+
+ROWS = {
+    activation.LeakyReluOperation: activated(F.leaky_relu, 0.2, apart_from=[0]),
+    activation.Relu6Operation: activated(F.relu6, apart_from=[0, 6]),
+    activation.HardtanhOperation: activated(F.hardtanh, -2, 0.5, apart_from=[-2, 0.5]),
+    activation.ThresholdOperation: activated(F.threshold, 0.1, 20, apart_from=[0.1]),
+    activation.HardshrinkOperation: activated(F.hardshrink, apart_from=[-0.5, 0.5]),
+    activation.SoftshrinkOperation: activated(F.softshrink, 0.4, apart_from=[-0.4, 0.4]),
+    activation.TanhshrinkOperation: activated(F.tanhshrink),
+    activation.HardsigmoidOperation: activated(F.hardsigmoid, apart_from=[-3, 3]),
+    activation.HardswishOperation: activated(F.hardswish, apart_from=[-3, 3]),
+    activation.SoftsignOperation: activated(F.softsign),
+    activation.SoftplusOperation: [*activated(F.softplus), *activated(F.softplus, 2.0, 5.0, apart_from=[2.5])],
+    activation.LogSigmoidOperation: activated(F.logsigmoid),
+    activation.EluOperation: activated(F.elu, 1.0),
+    activation.CeluOperation: activated(F.celu, 0.7),
+    activation.SeluOperation: activated(F.selu, apart_from=[0]),
+    activation.GeluOperation: activated(F.gelu),
+    activation.GeluTanhOperation: activated(F.gelu, "tanh"),
+    activation.SiluOperation: activated(F.silu),
+    activation.MishOperation: activated(F.mish),
+    linear.LinearOperation: [
+        Row(F.linear, *shapes)
+        for shapes in [
+            ((4, 3), (5, 3), (5,)),
+            ((4, 3), (5, 3)),
+            ((3,), (5, 3), (5,)),
+            ((2, 4, 3), (5, 3), (5,)),
+            ((2, 0, 3), (5, 3), (5,)),
+            ((4, 0), (5, 0), (5,)),
+            ((4, 3), (0, 3), (0,)),
+            ((1, 1), (1, 1), (1,)),
+        ]
+    ]
+    + [
+        Row(lambda x, w, b: F.linear(x.T, w.T, b[::2]), (3, 4), (3, 5), (10,)),
+        Row(lambda x: F.linear(x, x, x.sum(1)), (3, 3)),
+    ],
+    normalization.BatchNorm: [
+        Row(trained, (5, 3), (3,), (3,)),
+        Row(trained, (5, 3), (3,)),
+        Row(trained, (5, 3)),
+        Row(trained, (2, 3, 4), (3,), (3,)),
+        Row(trained, (1, 3, 2, 2), (3,), (3,)),
+        Row(lambda x, w, b: trained(x.T, w[::2], b[::2]), (3, 4), (6,), (6,)),
+        Row(lambda x, w, b: trained(x.permute(0, 2, 1), w, b), (2, 4, 3), (3,), (3,)),
+        Row(trained, (0, 3), (3,), (3,)),
+    ],
+    normalization.BatchNormInference: [
+        Row(inferred, (5, 3), (3,), (3,)),
+        Row(inferred, (1, 3)),
+        Row(inferred, (2, 3, 4), (3,), (3,)),
+        Row(lambda x, w, b: inferred(x.permute(0, 2, 1), w[::2], b), (2, 4, 3), (6,), (3,)),
+        Row(inferred, (2, 3, 0), (3,), (3,)),
+    ],
+    dropout.DropoutOperation: [
+        *[Row(dropped, shape) for shape in [(7, 5), (), (0, 3), (1, 1)]],
+        Row(lambda x: dropped(x.T), (7, 5)),
+        Row(lambda x: dropped(x[:, ::2]), (7, 5)),
+        Row(lambda x: dropped(x.expand(4, 5)) * x, (1, 5)),
+        Row(lambda x: dropped(x, 1.0), (7, 5)),
+    ],
+    loss.CrossEntropy: of_classes(F.cross_entropy) + of_classes(F.cross_entropy, label_smoothing=0.2),
+    loss.NegativeLogLikelihood: of_classes(F.nll_loss),
+}
