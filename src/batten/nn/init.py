@@ -20,7 +20,7 @@ import numpy as np
 from .. import _kernels as kernels
 from .. import dtypes
 from ..autograd import no_grad, wrap
-from ..random import Generator, fill_uniform
+from ..random import Generator, expect_floats, fill_uniform
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -109,6 +109,7 @@ def trunc_normal_(
     >>> bool((abs(x) <= 2).all())
     True
     """
+    expect_floats("truncated normal numbers", tensor.dtype)
     if not a <= b or not std > 0:
         raise ValueError(f"trunc_normal_ expects a <= b and std > 0, got a={a}, b={b} and std={std}")
     if mean < a - 2 * std or mean > b + 2 * std:
