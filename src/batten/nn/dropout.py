@@ -19,11 +19,12 @@ from ..autograd import Operation
 from ..operations.inplace import refuse_leaf, replace
 from ..operations.promotion import Operand, as_operand, floats
 from ..random import next_draw
+from .module import Module
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
-__all__ = ["dropout"]
+__all__ = ["Dropout", "dropout"]
 
 
 class DropoutOperation(Operation):
@@ -74,6 +75,29 @@ def dropout(input: Operand, p: float = 0.5, training: bool = True, inplace: bool
         refuse_leaf(x)
     y = DropoutOperation.apply(x, p=p, draw=next_draw(None))
     return replace(x, y) if inplace else y
+
+
+class Dropout(Module):
+    """In training, each element is zeroed with probability p, and the others scaled by 1 / (1 - p); else nothing.
+
+    >>> import batten
+    >>> layer = batten.nn.Dropout(0.5)
+    >>> set(layer(batten.ones(100)).tolist()) == {0.0, 2.0}
+    True
+    >>> layer.eval()(batten.ones(3))
+    tensor([1., 1., 1.])
+    """
+
+    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
+        super().__init__()
+        check_probability("Dropout", p)
+        self.p, self.inplace = p, inplace
+
+    def forward(self, input: Tensor) -> Tensor:
+        return dropout(input, self.p, self.training, self.inplace)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}, inplace={self.inplace}"
 
 
 def check_probability(name: str, p: float) -> None:

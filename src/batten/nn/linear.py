@@ -9,19 +9,26 @@ writes its result.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import _kernels as kernels
 from ..autograd import Operation
+from ..creation import empty
+from ..operations import flatten, unflatten
 from ..operations.linalg import rows_of
 from ..operations.promotion import Operand, floats
+from . import init
+from .module import Module
+from .parameter import Parameter
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
-__all__ = ["linear"]
+__all__ = ["Flatten", "Identity", "Linear", "Unflatten", "linear"]
 
 
 class LinearOperation(Operation):
@@ -77,3 +84,96 @@ def linear(input: Operand, weight: Operand, bias: Operand | None = None) -> Tens
         if parameter is not None and parameter.array.dtype != x.array.dtype:
             raise TypeError(f"Linear expects its {name} in the input's type, {x.dtype}, got {parameter.dtype}")
     return LinearOperation.apply(x, w, b)
+
+
+class Linear(Module):
+    """y = x Wᵀ + b for x (*, in_features); y is (*, out_features).
+
+    weight and bias start as U(-1/√in_features, 1/√in_features).
+
+    >>> import batten
+    >>> layer = batten.nn.Linear(3, 2)
+    >>> layer
+    Linear(in_features=3, out_features=2, bias=True)
+    >>> layer(batten.ones(5, 3)).shape
+    (5, 2)
+    """
+
+    bias: Parameter | None
+
+    def __init__(
+        self, in_features: int, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None
+    ) -> None:
+        super().__init__()
+        self.in_features, self.out_features = in_features, out_features
+        self.weight = Parameter(empty(out_features, in_features, device=device, dtype=dtype))
+        self.register_parameter("bias", Parameter(empty(out_features, device=device, dtype=dtype)) if bias else None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draws weight and bias anew."""
+        init.kaiming_uniform_(self.weight, a=math.sqrt(5))  # bound: gain √(3 / in) with gain² = 2 / (1 + 5)
+        if self.bias is not None:
+            bound = 1 / math.sqrt(self.in_features or math.inf)
+            init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return linear(input, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+
+
+class Identity(Module):
+    """What it is given; the arguments of the constructor are for the module whose place it takes.
+
+    >>> import batten
+    >>> batten.nn.Identity(54, unused=True)(batten.tensor([1, 2]))
+    tensor([1, 2])
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__()
+
+    def forward(self, input: Tensor) -> Tensor:
+        return input
+
+
+class Flatten(Module):
+    """The axes from start_dim to end_dim as one: all but that of the batch, unless told otherwise.
+
+    >>> import batten
+    >>> batten.nn.Flatten()(batten.ones(2, 3, 4)).shape
+    (2, 12)
+    """
+
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+        super().__init__()
+        self.start_dim, self.end_dim = start_dim, end_dim
+
+    def forward(self, input: Tensor) -> Tensor:
+        return flatten(input, self.start_dim, self.end_dim)
+
+    def extra_repr(self) -> str:
+        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
+
+
+class Unflatten(Module):
+    """One axis as several; one length may be -1, and is worked out.
+
+    >>> import batten
+    >>> batten.nn.Unflatten(1, (3, -1))(batten.ones(2, 12)).shape
+    (2, 3, 4)
+    """
+
+    def __init__(self, dim: int, unflattened_size: Sequence[int]) -> None:
+        super().__init__()
+        if not isinstance(unflattened_size, (tuple, list)) or not all(isinstance(n, int) for n in unflattened_size):
+            raise TypeError(f"Unflatten expects a tuple of ints as unflattened_size, got {unflattened_size!r}")
+        self.dim, self.unflattened_size = dim, unflattened_size
+
+    def forward(self, input: Tensor) -> Tensor:
+        return unflatten(input, self.dim, self.unflattened_size)
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}, unflattened_size={self.unflattened_size}"

@@ -19,15 +19,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _kernels as kernels
+from .. import dtypes
 from ..autograd import Operation
+from ..creation import empty, ones, tensor, zeros
 from ..operations.families import contiguous
 from ..operations.promotion import Operand, floats
 from ..operations.softmax import from_rows, rows_of
+from . import init
+from .module import Module
+from .parameter import Parameter
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
-__all__ = ["batch_norm"]
+__all__ = ["BatchNorm1d", "batch_norm"]
 
 
 class BatchNorm(Operation):
@@ -192,3 +197,95 @@ def constants(name: str, v: Operand | None, x: Tensor) -> Any:
     if t is not None and t.requires_grad:
         raise ValueError(f"batch_norm has no gradient for {name}; detach() it")
     return t
+
+
+class BatchNorm1d(Module):
+    """Batch normalization of (N, num_features) or (N, num_features, L); the result has the same shape.
+
+    In training by the statistics of the batch, which running_mean and running_var follow:
+    running = (1 - momentum) running + momentum × batch's, or the average over all
+    batches where momentum is None.  In evaluation by the running statistics; by the
+    batch's if track_running_stats is False.
+
+    >>> import batten
+    >>> layer = batten.nn.BatchNorm1d(2)
+    >>> layer(batten.tensor([[1.0, 10.0], [3.0, 30.0]])).detach()
+    tensor([[-1.0000, -1.0000],
+            [ 1.0000,  1.0000]])
+    >>> layer.running_mean
+    tensor([0.2000, 2.0000])
+    """
+
+    weight: Parameter | None
+    bias: Parameter | None
+    running_mean: Any
+    running_var: Any
+    num_batches_tracked: Any
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.num_features, self.eps, self.momentum = num_features, eps, momentum
+        self.affine, self.track_running_stats = affine, track_running_stats
+        kind = {"device": device, "dtype": dtype}
+        for name, wanted in (("weight", affine), ("bias", affine and bias)):
+            self.register_parameter(name, Parameter(empty(num_features, **kind)) if wanted else None)
+        self.register_buffer("running_mean", zeros(num_features, **kind) if track_running_stats else None)
+        self.register_buffer("running_var", ones(num_features, **kind) if track_running_stats else None)
+        self.register_buffer("num_batches_tracked", tensor(0) if track_running_stats else None)
+        self.reset_parameters()
+
+    def reset_running_stats(self) -> None:
+        """Forgets all batches."""
+        if self.track_running_stats:
+            self.running_mean.zero_()
+            self.running_var.fill_(1)
+            self.num_batches_tracked.zero_()
+
+    def reset_parameters(self) -> None:
+        """Forgets all batches, and makes weight one and bias zero."""
+        self.reset_running_stats()
+        if self.weight is not None:
+            init.ones_(self.weight)
+        if self.bias is not None:
+            init.zeros_(self.bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        shape = input.shape
+        if len(shape) not in (2, 3) or shape[1] != self.num_features:
+            n = self.num_features
+            raise ValueError(f"BatchNorm1d expects (N, {n}) or (N, {n}, L), got {list(shape)}")
+        following = self.training and self.track_running_stats and self.running_mean is not None
+        momentum = self.momentum
+        if momentum is None:
+            momentum = 1 / (int(self.num_batches_tracked) + 1) if following else 0.0
+        known = following or not self.training
+        y = batch_norm(
+            input,
+            self.running_mean if known else None,
+            self.running_var if known else None,
+            self.weight,
+            self.bias,
+            self.training or self.running_mean is None,
+            momentum,
+            self.eps,
+        )
+        if following:
+            self.num_batches_tracked.add_(1)
+        return y
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
+            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
+        )
