@@ -23,42 +23,36 @@ from ..operations import sigmoid, tanh
 from ..operations.families import FromInput
 from ..operations.inplace import in_place, refuse_leaf, replace
 from ..operations.promotion import Operand, as_operand, floats
+from .stateless import EMPTY, stateless
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
 __all__ = [
-    "celu",
-    "celu_",
-    "elu",
-    "elu_",
-    "gelu",
-    "hardshrink",
-    "hardsigmoid",
-    "hardswish",
-    "hardtanh",
-    "hardtanh_",
-    "leaky_relu",
-    "leaky_relu_",
-    "log_softmax",
-    "logsigmoid",
-    "mish",
-    "relu",
-    "relu6",
-    "relu_",
-    "selu",
-    "selu_",
-    "sigmoid",
-    "silu",
-    "softmax",
-    "softmin",
-    "softplus",
-    "softshrink",
-    "softsign",
-    "tanh",
-    "tanhshrink",
-    "threshold",
-    "threshold_",
+    "CELU",
+    "ELU",
+    "GELU",
+    "SELU",
+    "Hardshrink",
+    "Hardsigmoid",
+    "Hardswish",
+    "Hardtanh",
+    "LeakyReLU",
+    "LogSigmoid",
+    "LogSoftmax",
+    "Mish",
+    "ReLU",
+    "ReLU6",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Softmin",
+    "Softplus",
+    "Softshrink",
+    "Softsign",
+    "Tanh",
+    "Tanhshrink",
+    "Threshold",
 ]
 
 
@@ -426,3 +420,29 @@ def chosen_axis(name: str, input: Operand, dim: int | None) -> int:
     axis = 0 if as_operand(input).array.ndim in (0, 1, 3) else 1
     warnings.warn(f"{name} without dim takes axis {axis} here; say dim={axis}, or which axis is meant", stacklevel=3)
     return axis
+
+
+ReLU = stateless("ReLU", relu)
+ReLU6 = stateless("ReLU6", relu6)
+LeakyReLU = stateless("LeakyReLU", leaky_relu)
+Threshold = stateless("Threshold", threshold, threshold=EMPTY, value=EMPTY, inplace=False)
+Hardtanh = stateless("Hardtanh", hardtanh)
+ELU = stateless("ELU", elu)
+CELU = stateless("CELU", celu)
+SELU = stateless("SELU", selu)
+GELU = stateless("GELU", gelu)
+SiLU = stateless("SiLU", silu)
+Mish = stateless("Mish", mish)
+Sigmoid = stateless("Sigmoid", sigmoid)
+LogSigmoid = stateless("LogSigmoid", logsigmoid)
+Tanh = stateless("Tanh", tanh)
+Softplus = stateless("Softplus", softplus)
+Softsign = stateless("Softsign", softsign)
+Hardsigmoid = stateless("Hardsigmoid", hardsigmoid, shown="")
+Hardswish = stateless("Hardswish", hardswish, shown="")
+Hardshrink = stateless("Hardshrink", hardshrink, shown="{lambd}")
+Softshrink = stateless("Softshrink", softshrink, shown="{lambd}")
+Tanhshrink = stateless("Tanhshrink", tanhshrink)
+Softmax = stateless("Softmax", softmax, dim=None)
+LogSoftmax = stateless("LogSoftmax", log_softmax, dim=None)
+Softmin = stateless("Softmin", softmin, dim=None)

@@ -24,7 +24,7 @@ from .module import Module
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
-__all__ = ["Dropout", "dropout"]
+__all__ = ["Dropout"]
 
 
 class DropoutOperation(Operation):

@@ -1,7 +1,40 @@
-"""`nn.functional`: every function of the layers under one name.  They are written beside their layers."""
+"""`nn.functional`: the functions of all layers under one name.  They are written beside their layers."""
 
-from .activation import *
-from .dropout import *
-from .linear import *
-from .loss import *
-from .normalization import *
+from .activation import celu as celu
+from .activation import celu_ as celu_
+from .activation import elu as elu
+from .activation import elu_ as elu_
+from .activation import gelu as gelu
+from .activation import hardshrink as hardshrink
+from .activation import hardsigmoid as hardsigmoid
+from .activation import hardswish as hardswish
+from .activation import hardtanh as hardtanh
+from .activation import hardtanh_ as hardtanh_
+from .activation import leaky_relu as leaky_relu
+from .activation import leaky_relu_ as leaky_relu_
+from .activation import log_softmax as log_softmax
+from .activation import logsigmoid as logsigmoid
+from .activation import mish as mish
+from .activation import relu as relu
+from .activation import relu6 as relu6
+from .activation import relu_ as relu_
+from .activation import selu as selu
+from .activation import selu_ as selu_
+from .activation import sigmoid as sigmoid
+from .activation import silu as silu
+from .activation import softmax as softmax
+from .activation import softmin as softmin
+from .activation import softplus as softplus
+from .activation import softshrink as softshrink
+from .activation import softsign as softsign
+from .activation import tanh as tanh
+from .activation import tanhshrink as tanhshrink
+from .activation import threshold as threshold
+from .activation import threshold_ as threshold_
+from .dropout import dropout as dropout
+from .linear import linear as linear
+from .loss import cross_entropy as cross_entropy
+from .loss import l1_loss as l1_loss
+from .loss import mse_loss as mse_loss
+from .loss import nll_loss as nll_loss
+from .normalization import batch_norm as batch_norm

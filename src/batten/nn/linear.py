@@ -24,11 +24,12 @@ from ..operations.promotion import Operand, floats
 from . import init
 from .module import Module
 from .parameter import Parameter
+from .stateless import stateless
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
-__all__ = ["Flatten", "Identity", "Linear", "Unflatten", "linear"]
+__all__ = ["Flatten", "Identity", "Linear", "Unflatten"]
 
 
 class LinearOperation(Operation):
@@ -124,6 +125,9 @@ class Linear(Module):
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
 
 
+Flatten = stateless("Flatten", flatten, start_dim=1, end_dim=-1)
+
+
 class Identity(Module):
     """What it is given; the arguments of the constructor are for the module whose place it takes.
 
@@ -137,25 +141,6 @@ class Identity(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         return input
-
-
-class Flatten(Module):
-    """The axes from start_dim to end_dim as one: all but that of the batch, unless told otherwise.
-
-    >>> import batten
-    >>> batten.nn.Flatten()(batten.ones(2, 3, 4)).shape
-    (2, 12)
-    """
-
-    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
-        super().__init__()
-        self.start_dim, self.end_dim = start_dim, end_dim
-
-    def forward(self, input: Tensor) -> Tensor:
-        return flatten(input, self.start_dim, self.end_dim)
-
-    def extra_repr(self) -> str:
-        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
 
 
 class Unflatten(Module):

@@ -23,21 +23,12 @@ from ..operations import abs, log_softmax, square
 from ..operations.families import broadcast_shape, contiguous, zeros
 from ..operations.promotion import Operand, as_operand, floats
 from ..operations.softmax import from_rows, rows_of
-from .module import Module
+from .stateless import stateless
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
-__all__ = [
-    "CrossEntropyLoss",
-    "L1Loss",
-    "MSELoss",
-    "NLLLoss",
-    "cross_entropy",
-    "l1_loss",
-    "mse_loss",
-    "nll_loss",
-]
+__all__ = ["CrossEntropyLoss", "L1Loss", "MSELoss", "NLLLoss"]
 
 
 class ClassLoss(Operation):
@@ -339,97 +330,7 @@ def check_reduction(name: str, reduction: str, size_average: Any, reduce: Any) -
         raise ValueError(f"{name} expects reduction='mean', 'sum' or 'none', got {reduction!r}")
 
 
-class Loss(Module):
-    """What losses have in common: how they are reduced."""
-
-    def __init__(self, size_average: None = None, reduce: None = None, reduction: str = "mean") -> None:
-        super().__init__()
-        check_reduction(type(self).__name__, reduction, size_average, reduce)
-        self.reduction = reduction
-
-
-class MSELoss(Loss):
-    """(input - target)²: its mean, its sum, or each element's.
-
-    >>> import batten
-    >>> batten.nn.MSELoss()(batten.tensor([1.0, 2.0]), batten.tensor([0.0, 4.0]))
-    tensor(2.5000)
-    """
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return mse_loss(input, target, reduction=self.reduction)
-
-
-class L1Loss(Loss):
-    """|input - target|: its mean, its sum, or each element's.
-
-    >>> import batten
-    >>> batten.nn.L1Loss()(batten.tensor([1.0, 2.0]), batten.tensor([0.0, 4.0]))
-    tensor(1.5000)
-    """
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return l1_loss(input, target, reduction=self.reduction)
-
-
-class OfClasses(Loss):
-    """What losses of classes have in common: weights, and an index for places that do not count."""
-
-    weight: Tensor | None
-
-    def __init__(
-        self,
-        weight: Tensor | None = None,
-        size_average: None = None,
-        ignore_index: int = -100,
-        reduce: None = None,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(size_average, reduce, reduction)
-        self.register_buffer("weight", weight)
-        self.ignore_index = ignore_index
-
-
-class NLLLoss(OfClasses):
-    """-weight[target] input[target], for logarithms of probabilities (C), (N, C) or (N, C, d1, ...); see `nll_loss`.
-
-    >>> import batten
-    >>> log_p = batten.tensor([[0.5, 0.5], [0.25, 0.75]]).log()
-    >>> batten.nn.NLLLoss(reduction="none")(log_p, batten.tensor([0, 1]))
-    tensor([0.6931, 0.2877])
-    """
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return nll_loss(input, target, self.weight, ignore_index=self.ignore_index, reduction=self.reduction)
-
-
-class CrossEntropyLoss(OfClasses):
-    """-Σ_c weight_c target_c log softmax(input)_c, for scores (C), (N, C) or (N, C, d1, ...); see `cross_entropy`.
-
-    >>> import batten
-    >>> scores = batten.tensor([[2.0, 0.0], [0.0, 0.0]])
-    >>> batten.nn.CrossEntropyLoss()(scores, batten.tensor([0, 1]))
-    tensor(0.4100)
-    """
-
-    def __init__(
-        self,
-        weight: Tensor | None = None,
-        size_average: None = None,
-        ignore_index: int = -100,
-        reduce: None = None,
-        reduction: str = "mean",
-        label_smoothing: float = 0.0,
-    ) -> None:
-        super().__init__(weight, size_average, ignore_index, reduce, reduction)
-        self.label_smoothing = label_smoothing
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return cross_entropy(
-            input,
-            target,
-            self.weight,
-            ignore_index=self.ignore_index,
-            reduction=self.reduction,
-            label_smoothing=self.label_smoothing,
-        )
+CrossEntropyLoss = stateless("CrossEntropyLoss", cross_entropy, shown="")
+NLLLoss = stateless("NLLLoss", nll_loss, shown="")
+MSELoss = stateless("MSELoss", mse_loss, shown="", size_average=None, reduce=None, reduction="mean")
+L1Loss = stateless("L1Loss", l1_loss, shown="", size_average=None, reduce=None, reduction="mean")

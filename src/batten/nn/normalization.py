@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _kernels as kernels
-from .. import dtypes
 from ..autograd import Operation
 from ..creation import empty, ones, tensor, zeros
 from ..operations.families import contiguous
@@ -32,7 +31,7 @@ from .parameter import Parameter
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
-__all__ = ["BatchNorm1d", "batch_norm"]
+__all__ = ["BatchNorm1d"]
 
 
 class BatchNorm(Operation):
