@@ -27,6 +27,8 @@ def assert_like_torch(
     """A function of floats gives the same in both libraries, going forward and, where it can, backward."""
     import torch
 
+    torch.set_num_threads(1)  # its threads wait by spinning, and take the processor away from ours
+
     xs = [batten.tensor(a, requires_grad=True) for a in arrays]
     ts = [torch.tensor(a, requires_grad=True) for a in arrays]
     y, t = ours(*xs), theirs(*ts)

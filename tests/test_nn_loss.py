@@ -10,6 +10,7 @@ from parity import assert_close, assert_like_torch
 
 import batten
 import batten.nn.functional as F  # noqa: N812
+from batten import nn
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -156,6 +157,21 @@ def test_mean_over_nothing_is_nan_and_its_gradient_zero(function):
     assert np.isnan(function(batten.ones(0, 3), batten.tensor([], dtype=batten.int64)).item())
 
 
+@pytest.mark.parametrize("name", ["cross_entropy", "nll_loss"])
+def test_infinities_and_weights_of_zero_are_torchs(dtype, name):
+    torch = pytest.importorskip("torch")
+    ours, theirs = getattr(F, name), getattr(torch.nn.functional, name)
+    x = np.array([[0.0, -np.inf, 1.0], [-np.inf, 0.0, 2.0]], dtype)
+    weight, target = np.array([0, 1, 0], dtype), np.array([0, 2])
+    assert_like_torch(lambda x: ours(x, batten.tensor(target)), lambda x: theirs(x, torch.tensor(target)), x)
+    for reduction in REDUCTIONS:
+        assert_like_torch(
+            lambda x, r=reduction: ours(x, batten.tensor(target), batten.tensor(weight), reduction=r),
+            lambda x, r=reduction: theirs(x, torch.tensor(target), torch.tensor(weight), reduction=r),
+            x,
+        )
+
+
 @pytest.mark.parametrize("function", [F.cross_entropy, F.nll_loss])
 def test_every_type_of_integers_names_a_class(rng, function):
     x = batten.tensor(rng.standard_normal((3, 4)))
@@ -295,3 +311,50 @@ def test_differences_refused(function):
     with pytest.raises(ValueError, match=r"a weight for each element, \[4\], got \[1\]"):
         function(x, x, weight=batten.ones(1))
     assert function(x, batten.tensor([1, 1, 1, 1])).item() == 1  # an integer target meets a float input
+
+
+# ---- modules ----
+
+# A module, its arguments, and whether its targets are classes.
+MODULES = [
+    ("CrossEntropyLoss", {}, True),
+    ("CrossEntropyLoss", {"ignore_index": 1, "label_smoothing": 0.2, "reduction": "sum"}, True),
+    ("NLLLoss", {"reduction": "none"}, True),
+    ("MSELoss", {}, False),
+    ("MSELoss", {"reduction": "sum"}, False),
+    ("L1Loss", {"reduction": "none"}, False),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments", "of_classes"), MODULES)
+def test_modules_are_torchs(rng, dtype, name, arguments, of_classes):
+    torch = pytest.importorskip("torch")
+    x, target, weight = class_case(rng, ((6, 4), (6,)), dtype, ignored=0)
+    if not of_classes:
+        target = rng.standard_normal(x.shape).astype(dtype)
+    for weighted in (False, True) if of_classes else (False,):
+        ours = getattr(nn, name)(**arguments, **({"weight": batten.tensor(weight)} if weighted else {}))
+        theirs = getattr(torch.nn, name)(**arguments, **({"weight": torch.tensor(weight)} if weighted else {}))
+        assert repr(ours) == repr(theirs)
+        assert list(ours.state_dict()) == list(theirs.state_dict())
+        assert_like_torch(
+            lambda x, f=ours: f(x, batten.tensor(target)), lambda x, f=theirs: f(x, torch.tensor(target)), x
+        )
+
+
+def test_arguments_by_position_and_weights_in_another_type(rng):
+    x, target, weight = class_case(rng, ((6, 4), (6,)), np.float64)
+    loss = nn.CrossEntropyLoss(batten.tensor(weight).float(), None, -100, None, "sum", 0.1)
+    with pytest.raises(ValueError, match=r"a weight for each class, float64\[4\], got float32\[4\]"):
+        loss(batten.tensor(x), batten.tensor(target))
+    expected = F.cross_entropy(
+        batten.tensor(x),
+        batten.tensor(target),
+        batten.tensor(weight.astype(np.float32).astype(np.float64)),
+        reduction="sum",
+        label_smoothing=0.1,
+    )
+    assert loss.double()(batten.tensor(x), batten.tensor(target)).item() == expected.item()
+    assert list(loss.parameters()) == []
+    with pytest.raises(ValueError, match="'mean', 'sum' or 'none', got 'average'"):
+        nn.MSELoss(None, None, "average")(batten.ones(2), batten.ones(2))

@@ -251,6 +251,9 @@ def selu(input: Operand, inplace: bool = False) -> Tensor:
     return activated("selu", SeluOperation, input, inplace)
 
 
+GELUS: dict[str, type[Operation]] = {"none": GeluOperation, "tanh": GeluTanhOperation}
+
+
 def gelu(input: Operand, approximate: str = "none") -> Tensor:
     """input × P(input), P the normal distribution (Hendrycks & Gimpel 2016); approximate="tanh" takes a tanh for P.
 
@@ -261,9 +264,6 @@ def gelu(input: Operand, approximate: str = "none") -> Tensor:
     if approximate not in GELUS:
         raise ValueError(f"gelu expects approximate='none' or 'tanh', got {approximate!r}")
     return activated("gelu", GELUS[approximate], input)
-
-
-GELUS: dict[str, type[Operation]] = {"none": GeluOperation, "tanh": GeluTanhOperation}
 
 
 def silu(input: Operand, inplace: bool = False) -> Tensor:

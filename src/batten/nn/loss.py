@@ -67,10 +67,11 @@ class ClassLoss(Operation):
         return float(self.weight[self.target[counts]].sum(dtype=np.float64))
 
     def backward(self, dy: np.ndarray) -> tuple[np.ndarray, None, None]:
+        dlosses = kernels.empty(self.target.shape, dy.dtype)
         if self.reduction == "none":
-            dlosses = contiguous(dy).reshape(-1)
+            kernels.copy(dlosses.reshape(dy.shape), dy)
         else:
-            dlosses = np.full(len(self.target), float(dy) * self.scale, dy.dtype)
+            kernels.mul(dlosses, dy, np.asarray(self.scale, dy.dtype))
         return from_rows(self.gradient(dlosses), self.shape, self.axis), None, None
 
 
@@ -113,13 +114,15 @@ class NegativeLogLikelihood(ClassLoss):
             )
         self.rows = rows.shape
         losses = zeros(rows.shape[:1], rows.dtype)
-        losses[counts] = -rows[counts, self.target[counts]] * self.weights(counts)
+        with np.errstate(all="ignore"):
+            losses[counts] = -rows[counts, self.target[counts]] * self.weights(counts)
         return losses
 
     def gradient(self, dlosses: np.ndarray) -> np.ndarray:
         counts = self.target != self.ignore_index
         dx = zeros(self.rows, dlosses.dtype)
-        dx[counts, self.target[counts]] = -dlosses[counts] * self.weights(counts)
+        with np.errstate(all="ignore"):
+            dx[counts, self.target[counts]] = -dlosses[counts] * self.weights(counts)
         return dx
 
     def weights(self, counts: np.ndarray) -> Any:
