@@ -27,6 +27,12 @@ def isa(request):
     kernels.set_isa(before)
 
 
+@pytest.fixture(params=["batten", "torch"])
+def lib(request):
+    """The library to run a test by, in turn: what is said of PyTorch is asked of PyTorch."""
+    return pytest.importorskip(request.param)
+
+
 @pytest.fixture
 def threads():
     """A function that sets the number of threads, undone afterwards."""

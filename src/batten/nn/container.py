@@ -29,6 +29,9 @@ class Numbered(Module):
             raise IndexError(f"index {idx} is out of range")
         return list(self._own(CHILD))[idx]
 
+    def __getitem__(self, idx: Any) -> Any:
+        return getattr(self, self._name_at(idx))
+
     def __setitem__(self, idx: int, module: Module) -> None:
         setattr(self, self._name_at(idx), module)
 
@@ -84,9 +87,6 @@ class Numbered(Module):
         module = self[key]
         del self[key]
         return module
-
-    def __getitem__(self, idx: Any) -> Any:
-        return getattr(self, self._name_at(idx))
 
 
 class Sequential(Numbered):

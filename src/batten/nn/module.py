@@ -57,15 +57,17 @@ class Module:
     training: builtins.bool
     _kinds: dict[str, str]
     _transient: set[str]  # buffers that are not saved
-    _hooks: Hooks | None = None
+    _forward_hooks: Hooks | None = None
 
     def __init__(self) -> None:
+        for name in self.__dict__.get("_kinds", ()):  # a second call begins anew
+            del self.__dict__[name]
         self.__dict__.update(training=True, _kinds={}, _transient=set())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self._hooks is None:
+        if self._forward_hooks is None:
             return self.forward(*args, **kwargs)
-        return self._hooks.call(self, args, kwargs)
+        return self._forward_hooks.call(self, args, kwargs)
 
     def _forward_missing(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
@@ -92,6 +94,12 @@ class Module:
     def __delattr__(self, name: str) -> None:
         object.__delattr__(self, name)
         self.__dict__.get("_kinds", {}).pop(name, None)
+
+    def __copy__(self) -> Self:
+        """A module with the same attributes, whose names are its own from here on."""
+        copy = object.__new__(type(self))
+        copy.__dict__.update(self.__dict__, _kinds=self._kinds.copy(), _transient=self._transient.copy())
+        return copy
 
     def __dir__(self) -> list[str]:
         return [name for name in super().__dir__() if not name[0].isdigit()]
@@ -322,6 +330,7 @@ class Module:
         return self._convert(lambda x: to_type(x, wanted))
 
     def cpu(self) -> Self:
+        """The module itself: it is there."""
         return self
 
     def _convert(self, convert: Callable[[Tensor], Tensor]) -> Self:
@@ -380,8 +389,8 @@ class Module:
 
         With `with_kwargs` it is `hook(module, args, kwargs)`, which returns None or (args, kwargs).
         """
-        self._hooks = self._hooks or Hooks()
-        return hooks.add(self._hooks.before, Hook(hook, with_kwargs), prepend)
+        self._forward_hooks = self._forward_hooks or Hooks()
+        return hooks.add(self._forward_hooks.before, Hook(hook, with_kwargs), prepend)
 
     def register_forward_hook(
         self,
@@ -396,8 +405,8 @@ class Module:
         With `with_kwargs` it is `hook(module, args, kwargs, output)`; with `always_call` it is called
         even after an exception, with what output there is.
         """
-        self._hooks = self._hooks or Hooks()
-        return hooks.add(self._hooks.after, Hook(hook, with_kwargs, always_call), prepend)
+        self._forward_hooks = self._forward_hooks or Hooks()
+        return hooks.add(self._forward_hooks.after, Hook(hook, with_kwargs, always_call), prepend)
 
     # How it is written
 
@@ -415,6 +424,9 @@ class Module:
 
 
 def check_module(module: Any) -> None:
+    """Refuses what cannot be a child."""
+    if isinstance(module, type) and issubclass(module, Module):
+        raise TypeError(f"expected a module, got the class {module.__name__}; write {module.__name__}(...)")
     if not (module is None or isinstance(module, Module)):
         raise TypeError(f"{typename(module)} is not a Module subclass")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..creation import empty
 from ..tensor import Tensor
 
@@ -33,3 +35,9 @@ class Parameter(Tensor):
 
     def __repr__(self) -> str:
         return "Parameter containing:\n" + super().__repr__()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
+        """A parameter without a gradient, as in PyTorch, whose tensors do take theirs along."""
+        copy: Any = super().__deepcopy__(memo)
+        copy.grad = None
+        return copy

@@ -76,7 +76,7 @@ def load(module: Module, state_dict: Mapping[str, Any], strict: bool, assign: bo
         raise RuntimeError(f"Error(s) in loading state_dict for {type(module).__name__}:\n\t" + "\n\t".join(errors))
     for part, name, x, values in changes:
         if assign:
-            put(part, name, x, values)
+            part.__dict__[name] = in_place_of(x, values)
         else:
             write(x, values.array)
     return _IncompatibleKeys(missing, unexpected)
@@ -113,11 +113,10 @@ def assignable(x: Tensor, value: Any) -> Tensor:
     return values if values.array.dtype.isnative else wrap(values.array.astype(dtype))
 
 
-def put(part: Module, name: str, x: Tensor, values: Tensor) -> None:
-    """Puts values in the place of x, as a parameter if x is one, and with its wish for a gradient."""
+def in_place_of(x: Tensor, values: Tensor) -> Tensor:
+    """Values as a parameter if x is one, with its wish for a gradient."""
     if not isinstance(x, Parameter):
-        setattr(part, name, values.detach())
-    elif isinstance(values, Parameter):
-        setattr(part, name, values.requires_grad_(x.requires_grad))
-    else:
-        setattr(part, name, Parameter(values, x.requires_grad))
+        return values.detach()
+    if isinstance(values, Parameter):
+        return values.requires_grad_(x.requires_grad)
+    return Parameter(values, x.requires_grad)

@@ -19,16 +19,16 @@ class Stateless(Module):
     """What all classes made by `stateless` have in common."""
 
     function: ClassVar[Callable[..., Any]]
-    signature: ClassVar[inspect.Signature]  # the constructor's
+    __signature__: ClassVar[inspect.Signature]  # the constructor's
     passed: ClassVar[tuple[str, ...]]  # the attributes that the function is given by name
     shown: ClassVar[str | None]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()
         try:
-            bound = self.signature.bind(*args, **kwargs)
+            bound = self.__signature__.bind(*args, **kwargs)
         except TypeError as error:
-            raise TypeError(f"expected {type(self).__name__}{self.signature}: {error}") from None
+            raise TypeError(f"expected {type(self).__name__}{self.__signature__}: {error}") from None
         bound.apply_defaults()
         for name, value in bound.arguments.items():
             if isinstance(value, Tensor):
@@ -43,7 +43,7 @@ class Stateless(Module):
     def extra_repr(self) -> str:
         if self.shown is not None:
             return self.shown.format_map(vars(self))
-        names = [name for name in self.signature.parameters if name != "inplace" or getattr(self, name)]
+        names = [name for name in self.__signature__.parameters if name != "inplace" or getattr(self, name)]
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
 
 
@@ -79,7 +79,7 @@ def stateless(name: str, function: Callable[..., Any], shown: str | None = None,
             "__doc__": (inspect.getdoc(function) or "").partition("\n")[0],
             "__module__": sys._getframe(1).f_globals["__name__"],
             "function": staticmethod(function),
-            "signature": inspect.Signature(
+            "__signature__": inspect.Signature(
                 [inspect.Parameter(key, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=taken[key]) for key in taken]
             ),
             "passed": tuple([key for key in own if key in taken or key == "training"]),
