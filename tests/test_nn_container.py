@@ -178,19 +178,24 @@ def test_changes_of_names(lib):
     assert keys(net) == ["0", "1", "2"]
 
 
-def test_inserting_among_names_numbers_them():
+def test_inserting_among_names_numbers_those_behind():
     a, b, c = dense(batten, 3)
     net = named(batten, a=a, b=b)
     net.insert(1, c)
-    assert keys(net) == ["0", "1", "2"]
+    assert keys(net) == ["a", "1", "2"]
     assert list(net) == [a, c, b]
+    net.insert(-3, b)
+    assert sizes(net) == [1, 0, 2, 1]
+    assert list(net.state_dict())[::3] == ["0.weight", "1.weight", "2.weight", "3.weight"]
 
 
-def test_appending_does_not_replace():
-    net = nn.Sequential(OrderedDict([("1", nn.Sequential())]))
-    with raises(KeyError, "attribute '1' already exists"):
-        net.append(nn.Sequential())
-    assert keys(net) == ["1"]
+def test_names_are_not_shared():
+    a, b, c = dense(batten, 3)
+    net = nn.Sequential(OrderedDict([("2", a), ("x", b)]))
+    for change in (lambda: net.append(c), lambda: net.insert(1, c), lambda: net.extend([c, c])):
+        with pytest.raises(KeyError, match="modules cannot share a name"):
+            change()
+        assert list(net.named_children()) == [("2", a), ("x", b)]
 
 
 def test_sums_of_sequentials(lib):

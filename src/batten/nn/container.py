@@ -23,39 +23,37 @@ class Numbered(Module):
     def __iter__(self) -> Iterator[Any]:
         return iter(self._own(CHILD).values())
 
-    def _name_at(self, idx: Any) -> str:
+    def _position(self, idx: Any) -> int:
         idx = operator.index(idx)
         if not -len(self) <= idx < len(self):
             raise IndexError(f"index {idx} is out of range")
-        return list(self._own(CHILD))[idx]
+        return idx
 
     def __getitem__(self, idx: Any) -> Any:
-        return getattr(self, self._name_at(idx))
+        return list(self)[self._position(idx)]
 
     def __setitem__(self, idx: int, module: Module) -> None:
-        setattr(self, self._name_at(idx), module)
+        setattr(self, list(self._own(CHILD))[self._position(idx)], module)
 
     def __delitem__(self, idx: int | slice) -> None:
         """Takes children away; those that stay are numbered anew."""
-        names = list(self._own(CHILD))
-        for name in names[idx] if isinstance(idx, slice) else [self._name_at(idx)]:
-            delattr(self, name)
-        self._number(list(self))
+        modules = list(self)
+        del modules[idx if isinstance(idx, slice) else self._position(idx)]
+        self._hold([], modules)
 
-    def _number(self, modules: list[Module]) -> None:
-        """Makes these the children, named by their numbers."""
+    def _hold(self, names: list[str], modules: list[Module]) -> None:
+        """Makes these the children: the first under names that they have, the others numbered."""
+        names = names + [str(number) for number in range(len(names), len(modules))]
+        if len(set(names)) < len(names):
+            raise KeyError(f"modules cannot share a name, got {names}")
         for name in self._own(CHILD):
             delattr(self, name)
-        for number, module in enumerate(modules):
-            self.add_module(str(number), module)
+        for name, module in zip(names, modules, strict=True):
+            self.add_module(name, module)
 
     def append(self, module: Module) -> Self:
         """Adds a module at the end, and returns the container."""
-        name = str(len(self))
-        if name in self._own(CHILD):
-            raise KeyError(f"attribute '{name}' already exists")
-        self.add_module(name, module)
-        return self
+        return self.extend([module])
 
     def extend(self, modules: Iterable[Module]) -> Self:
         """Adds modules at the end, and returns the container."""
@@ -65,21 +63,18 @@ class Numbered(Module):
         modules = list(modules)
         for module in modules:
             check_module(module)
-        for module in modules:
-            self.append(module)
+        self._hold(list(self._own(CHILD)), [*self, *modules])
         return self
 
     def insert(self, index: int, module: Module) -> Self:
-        """Puts a module before the one at an index, numbers all anew, and returns the container."""
+        """Puts a module before the one at an index, numbers it and those behind it, and returns the container."""
         check_module(module)
         index = operator.index(index)
         if not -len(self) <= index <= len(self):
             raise IndexError(f"Index out of range: {index}")
-        if index == len(self):
-            return self.append(module)
-        modules = list(self)
+        names, modules = list(self._own(CHILD)), list(self)
         modules.insert(index, module)
-        self._number(modules)
+        self._hold(names[:index], modules)
         return self
 
     def pop(self, key: int | slice) -> Any:

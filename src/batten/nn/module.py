@@ -77,12 +77,13 @@ class Module:
     # What it consists of
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if isinstance(value, Parameter):
-            self._register(PARAMETER, name, value, replace=True)
-            return
         kind = self.__dict__.get("_kinds", {}).get(name)
-        if isinstance(value, Module) and kind != PARAMETER:
-            self._register(CHILD, name, value, replace=True)
+        if isinstance(value, Parameter):
+            self._check_name(PARAMETER, name, replace=True)
+            self._put(PARAMETER, name, value)
+        elif isinstance(value, Module) and kind != PARAMETER:
+            self._check_name(CHILD, name, replace=True)
+            self._put(CHILD, name, value)
         elif kind is None:
             object.__setattr__(self, name, value)
         elif value is None or (kind == BUFFER and isinstance(value, Tensor)):
@@ -118,9 +119,8 @@ class Module:
         if occupied or hasattr(type(self), name):
             raise KeyError(f"attribute '{name}' already exists")
 
-    def _register(self, kind: str, name: str, value: Any, replace: builtins.bool = False) -> None:
+    def _put(self, kind: str, name: str, value: Any) -> None:
         """Makes an attribute part of the module: behind those of its kind, or in its old place among them."""
-        self._check_name(kind, name, replace)
         if kind == PARAMETER and value is not None and value.creator is not None:
             raise ValueError(
                 f"Cannot assign non-leaf Tensor to parameter '{name}'. Model parameters must be created explicitly. "
@@ -133,25 +133,28 @@ class Module:
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Adds a parameter; None keeps a name and a place for one."""
+        self._check_name(PARAMETER, name)
         if not (param is None or isinstance(param, Parameter)):
             raise TypeError(
                 f"cannot assign '{typename(param)}' object to parameter '{name}' (batten.nn.Parameter or None required)"
             )
-        self._register(PARAMETER, name, param)
+        self._put(PARAMETER, name, param)
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: builtins.bool = True) -> None:
         """Adds a tensor that is part of the state, though not learnt; `state_dict` has it only if it is persistent."""
+        self._check_name(BUFFER, name)
         if not (tensor is None or isinstance(tensor, Tensor)):
             raise TypeError(
                 f"cannot assign '{typename(tensor)}' object to buffer '{name}' (batten.Tensor or None required)"
             )
-        self._register(BUFFER, name, tensor)
+        self._put(BUFFER, name, tensor)
         (self._transient.discard if persistent else self._transient.add)(name)
 
     def register_module(self, name: str, module: Module | None) -> None:
         """Adds a child, under a name that need not be a Python one."""
         check_module(module)
-        self._register(CHILD, name, module)
+        self._check_name(CHILD, name)
+        self._put(CHILD, name, module)
 
     def add_module(self, name: str, module: Module | None) -> None:
         """The same as `register_module`."""
