@@ -1,5 +1,7 @@
 """Deep learning on the CPU, for teaching the regularization of deep models."""
 
+from typing import TYPE_CHECKING
+
 from . import autograd as autograd
 from . import cuda as cuda
 from . import nn as nn
@@ -22,3 +24,18 @@ from .serialization import save as save
 from .tensor import *
 
 inference_mode = no_grad
+
+if TYPE_CHECKING:
+    __version__: str
+else:
+
+    def __getattr__(name):
+        """The version is looked up when someone asks: that takes longer than importing much of the rest."""
+        if name != "__version__":
+            raise AttributeError(f"module 'batten' has no attribute {name!r}")
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return version("batten")
+        except PackageNotFoundError:
+            return "0+unknown"

@@ -20,6 +20,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from .random import Generator, randperm
+
 __all__ = ["CIFAR10", "MNIST", "ImageDataset", "digits"]
 
 DEFLATE = 1032  # no deflated byte stands for more bytes than this
@@ -46,6 +48,23 @@ class ImageDataset:
 
     def __getitem__(self, index: Any) -> tuple[np.ndarray, Any]:
         return self.data[index], self.targets[index]
+
+    def split(self, count: int) -> tuple[ImageDataset, ImageDataset]:
+        """Two data sets: `count` pictures, which are drawn at random but always the same, and the rest before them.
+
+        >>> dataset = ImageDataset(np.zeros((10, 1, 2, 2), np.uint8), np.arange(10), "0123456789")
+        >>> rest, held_out = dataset.split(3)
+        >>> len(rest), len(held_out), sorted([*rest.targets, *held_out.targets]) == list(range(10))
+        (7, 3, True)
+        """
+        if not 0 <= count <= len(self):
+            raise ValueError(f"split expects a count from 0 to {len(self)}, got {count}")
+        order = randperm(len(self), generator=Generator().manual_seed(0)).array
+        rest, drawn = np.sort(order[count:]), np.sort(order[:count])
+        return (
+            ImageDataset(*self[rest], self.classes, self.brightest),
+            ImageDataset(*self[drawn], self.classes, self.brightest),
+        )
 
 
 def digits() -> ImageDataset:

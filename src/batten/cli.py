@@ -1,0 +1,312 @@
+"""The command line: `batten train` and `batten info`.
+
+What goes wrong for a reason that the user can do something about is one line on
+stderr, and exit code 2; anything else is a bug, and shows its traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.metadata
+import itertools
+import os
+import platform
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+from . import _kernels as kernels
+from .random import Generator
+from .training import RECIPES, Parts, Score, Settings, Training, read
+
+__all__ = ["main"]
+
+PACKAGES = ["numpy", "safetensors", "tqdm", "scikit-learn", "matplotlib"]
+
+
+class UserError(Exception):
+    """One sentence for the user."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command line, and returns its exit code."""
+    options = make_parser().parse_args(arguments)
+    try:
+        options.command(options)
+        sys.stdout.flush()
+    except UserError as error:
+        print(f"batten: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("batten: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # whoever read our output has seen enough of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 0
+
+
+# ---- options ----
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"batten: {message} ({self.prog} --help lists what there is)\n")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = Parser(prog="batten", description="Deep learning on the CPU.", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"batten {version()}")
+    parser.set_defaults(command=lambda options: parser.print_help())
+    commands = parser.add_subparsers(metavar="COMMAND", parser_class=Parser)
+
+    info = commands.add_parser("info", help="show version, processor, threads and memory", allow_abbrev=False)
+    info.set_defaults(command=show_info)
+
+    train = commands.add_parser(
+        "train",
+        help="train a model, and report its accuracy on pictures that it has not seen",
+        description="Train a model, and report its accuracy on pictures that it has not seen. "
+        "Options that are not given depend on the data set.",
+        allow_abbrev=False,
+    )
+    train.set_defaults(command=run_training)
+    train.add_argument("--data", choices=list(RECIPES), default="digits", help="the data set (default: digits)")
+    train.add_argument(
+        "--root", default=".", metavar="DIR", help="where the files of mnist or cifar10 are (default: .)"
+    )
+    train.add_argument("--model", choices=["mlp"], help="mlp: a multilayer perceptron")
+    train.add_argument("--epochs", type=whole(1), metavar="N", help="how often each picture is learned from")
+    train.add_argument("--batch-size", type=whole(2), metavar="N", help="how many pictures make one step")
+    train.add_argument("--lr", type=positive, metavar="X", help="Adam's learning rate")
+    train.add_argument("--weight-decay", type=from_zero, metavar="X", help="Adam's weight decay")
+    train.add_argument("--dropout", type=share, metavar="P", help="the probability to drop a hidden value")
+    train.add_argument("--seed", type=seed, metavar="N", help="the same seed gives the same result (default: 0)")
+    train.add_argument("--threads", type=whole(1, 1024), metavar="N", help="threads of the kernels")
+    train.add_argument("--out", metavar="DIR", help="the folder for what is written (default: a new one in runs)")
+    return parser
+
+
+def whole(low: int, high: int | None = None) -> Callable[[str], int]:
+    """The type of an option that is a whole number, at least `low` and at most `high`."""
+
+    def parse(text: str) -> int:
+        with contextlib.suppress(ValueError):
+            if low <= int(text) and (high is None or int(text) <= high):
+                return int(text)
+        limits = f"of at least {low}" if high is None else f"from {low} to {high}"
+        raise argparse.ArgumentTypeError(f"expected a whole number {limits}, got {text!r}")
+
+    return parse
+
+
+def real(fits: Callable[[float], bool], limits: str) -> Callable[[str], float]:
+    """The type of an option that is a number of which `fits` holds."""
+
+    def parse(text: str) -> float:
+        with contextlib.suppress(ValueError):
+            if fits(float(text)):
+                return float(text)
+        raise argparse.ArgumentTypeError(f"expected a number {limits}, got {text!r}")
+
+    return parse
+
+
+positive = real(lambda x: 0 < x < float("inf"), "above 0")
+from_zero = real(lambda x: 0 <= x < float("inf"), "of at least 0")
+share = real(lambda x: 0 <= x < 1, "from 0 to below 1")
+
+
+def seed(text: str) -> int:
+    try:
+        return Generator().manual_seed(int(text)).initial_seed()
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a whole number from -2^63 to 2^64 - 1, got {text!r}") from None
+
+
+# ---- batten train ----
+
+
+def run_training(options: argparse.Namespace) -> None:
+    names = Settings.__dataclass_fields__
+    given = {name: value for name, value in vars(options).items() if name in names and value is not None}
+    settings = replace(RECIPES[options.data], **given)
+    if options.threads:
+        kernels.set_num_threads(options.threads)
+    parts = read_parts(options)
+    with run_folder(options.out, f"{settings.data}-{settings.model}") as folder, interruptible() as stopped:
+        try:
+            training = Training(settings, parts)
+            describe(training)
+            learn(training, stopped)
+        except FloatingPointError as error:
+            raise UserError(f"{error}; try a smaller --lr") from None
+        except MemoryError:
+            raise UserError(f"there is not enough memory; try a --batch-size below {settings.batch_size}") from None
+        print(f"best validation accuracy {percent(training.best['validation']['accuracy'])}")
+        test = training.test()
+        try:
+            written = training.save(folder, test)
+        except OSError as error:
+            raise cannot_write(folder, error) from None
+        if "curves.png" not in written:
+            print("no picture of the curves, as matplotlib is not installed: pip install 'batten[labs]'")
+        print(f"{folder}: {', '.join(written)}, with the weights of epoch {training.best['epoch']}")
+    print(f"test accuracy {percent(test.accuracy)}")
+
+
+def read_parts(options: argparse.Namespace) -> Parts:
+    """The pictures, and a word on where the test part comes from."""
+    try:
+        parts, held_out = read(options.data, options.root)
+    except FileNotFoundError as error:
+        raise UserError(f"{error}; --root DIR says where they are") from None
+    except (OSError, ValueError, ModuleNotFoundError) as error:
+        raise UserError(str(error)) from None
+    sizes = {name: len(part) for name, part in parts._asdict().items()}
+    print(f"{options.data}: {', '.join(f'{size:,} images for {name}' for name, size in sizes.items())}")
+    if held_out:
+        print(f"there are no files for the test: it holds {sizes['test']:,} of {sum(sizes.values()):,} images out")
+    return parts
+
+
+def describe(training: Training) -> None:
+    shape = training.architecture
+    sizes = [shape["in_features"], *shape["hidden"], shape["num_classes"]]
+    count = sum(p.numel() for p in training.model.parameters())
+    threads = kernels.get_num_threads()
+    print(
+        f"{training.settings.model} {'-'.join(map(str, sizes))}: {count:,} parameters; "
+        f"{kernels.isa()}, {threads} thread{'s' if threads > 1 else ''}",
+        flush=True,
+    )
+
+
+def learn(training: Training, stopped: threading.Event) -> None:
+    """All epochs, or those until Ctrl-C, with a line for each."""
+    epochs = training.settings.epochs
+    for number in range(1, epochs + 1):
+        label = f"epoch {number:{len(str(epochs))}}/{epochs}"
+        record = epoch_with_bar(training, label, stopped)
+        train, validation = Score(**record["train"]), Score(**record["validation"])
+        print(
+            f"{label}  loss {train.loss:.4f}  accuracy {percent(train.accuracy)}"
+            f"  validation loss {validation.loss:.4f}  accuracy {percent(validation.accuracy)}"
+            f"  {record['images'] / training.seconds[-1]:,.0f} images/s",
+            flush=True,
+        )
+        if stopped.is_set():
+            print("stopped by Ctrl-C; the best weights so far are kept")
+            return
+
+
+def epoch_with_bar(training: Training, label: str, stopped: threading.Event) -> dict[str, Any]:
+    """One epoch, with a progress bar if there is a terminal to show it."""
+    from tqdm import tqdm
+
+    total = len(training.parts.train)
+    with tqdm(total=total, desc=label, unit=" images", unit_scale=True, leave=False, disable=None) as bar:
+
+        def progress(images: int, score: Score) -> None:
+            bar.set_postfix_str(f"loss {score.loss:.4f}, accuracy {percent(score.accuracy)}", refresh=False)
+            bar.update(images)
+
+        return training.epoch(stopped.is_set, progress)
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+@contextlib.contextmanager
+def run_folder(out: str | None, name: str) -> Iterator[Path]:
+    """The folder for a run's files: the given one, or a new one, runs/name-1, runs/name-2, …
+
+    That it can be written is found out before the work, not after; and a folder that was made
+    for a run of which nothing came is taken away again.
+    """
+    folder, made = Path(out or "runs"), False
+    try:
+        if out:
+            made = not folder.exists()
+            folder.mkdir(parents=True, exist_ok=True)
+        else:
+            folder, made = new_folder(folder, name), True
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise cannot_write(folder, error) from None
+    try:
+        yield folder
+    finally:
+        if made and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def new_folder(parent: Path, name: str) -> Path:
+    for number in itertools.count(1):
+        with contextlib.suppress(FileExistsError):  # someone else's run
+            (parent / f"{name}-{number}").mkdir(parents=True)
+            break
+    return parent / f"{name}-{number}"
+
+
+def cannot_write(folder: Path, error: OSError) -> UserError:
+    return UserError(f"cannot write into {folder} ({error.strerror}); --out DIR names another folder")
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[threading.Event]:
+    """Within it, Ctrl-C only sets an event, so that the work can come to an end; a second one interrupts."""
+    stopped = threading.Event()
+
+    def stop(*_: object) -> None:
+        stopped.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield stopped
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+# ---- batten info ----
+
+
+def show_info(options: argparse.Namespace) -> None:
+    pool = kernels.memory_stats()
+    rows = {
+        "batten": version(),
+        "instruction set": f"{kernels.isa()} (this processor runs {', '.join(kernels.isas())})",
+        "threads": str(kernels.get_num_threads()),
+        "OpenMP": kernels.openmp() or "without OpenMP",
+        "memory pool": f"{pool['allocated']:,} bytes in use, {pool['peak']:,} at most, {pool['reserved']:,} held; "
+        f"{pool['reused']:,} of {pool['requests']:,} blocks reused",
+        "Python": platform.python_version(),
+        **{package: found(package) or "not installed" for package in PACKAGES},
+    }
+    for name, value in rows.items():
+        print(f"{name:16} {value}")
+
+
+def version() -> str:
+    from . import __version__
+
+    return __version__
+
+
+def found(package: str) -> str | None:
+    """The version of a package, if it is installed."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,3 @@
+"""Models, ready to be trained."""
+
+from .mlp import mlp as mlp
