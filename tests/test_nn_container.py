@@ -15,7 +15,7 @@ import pytest
 
 import batten
 from batten import nn
-from batten.nn.stateless import stateless
+from batten.nn.stateless import EMPTY, stateless
 from scenarios import layers, raises
 
 
@@ -473,6 +473,7 @@ Noisy = stateless("Noisy", noisy)
 Tanh = stateless("Tanh", batten.tanh)
 Soft = stateless("Soft", batten.softmax, dim=None)
 Distance = stateless("Distance", distance, shown="")
+Slope = stateless("Slope", leaky, negative_slope=EMPTY)
 Shrink = stateless("Shrink", leaky, shown="{negative_slope}")
 
 
@@ -538,6 +539,9 @@ def test_wrong_arguments():
             Leaky(*args, **kwargs)
     with raises(TypeError, "expected Tanh(): too many positional arguments"):
         Tanh(1)
+    with raises(TypeError, "expected Slope(negative_slope): missing a required argument: 'negative_slope'"):
+        Slope()
+    assert repr(Slope(2.0)) == "Slope(negative_slope=2.0)"
 
 
 def test_what_a_made_class_says_of_itself():

@@ -850,6 +850,25 @@ def test_loading_pytorchs_tensors(rng):
     )
 
 
+def test_a_checkpoint_of_pytorchs_own_layers(rng):
+    torch = pytest.importorskip("torch")
+
+    def model(nn):
+        body = [nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.3)]
+        return nn.Sequential(OrderedDict(body=nn.Sequential(*body), head=nn.Linear(8, 3, bias=False)))
+
+    theirs, ours = model(torch.nn), model(nn)
+    assert repr(ours) == repr(theirs)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    x = rng.standard_normal((16, 4)).astype("float32")
+    theirs(torch.from_numpy(x))  # moves the running statistics
+    assert str(ours.load_state_dict(theirs.state_dict())) == "<All keys matched successfully>"
+    assert ours.body[1].num_batches_tracked.item() == 1
+    np.testing.assert_allclose(
+        ours.eval()(batten.from_numpy(x)).detach(), theirs.eval()(torch.from_numpy(x)).detach(), rtol=1e-5, atol=1e-6
+    )
+
+
 def test_an_object_whose_array_cannot_be_had():
     class Remote:
         shape = (1, 1)

@@ -12,7 +12,7 @@ from .module import Module
 
 __all__ = ["stateless"]
 
-EMPTY = inspect.Parameter.empty
+EMPTY: Any = inspect.Parameter.empty
 
 
 class Stateless(Module):
@@ -52,8 +52,8 @@ def stateless(name: str, function: Callable[..., Any], shown: str | None = None,
 
     The constructor takes what the function takes beside its inputs, with the function's
     defaults: inputs are the parameters that have none.  Where the constructor differs,
-    `parameters` are all that it takes.  A parameter `training` of the function is told the
-    module's mode.
+    `parameters` are all that it takes, with EMPTY as the default of one that must be given.  A
+    parameter `training` of the function is told the module's mode.
 
     `repr` shows the arguments by name, `inplace` only if it is True; or what `shown`, a
     format string, says.
