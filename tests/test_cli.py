@@ -116,7 +116,7 @@ def test_digits(tmp_path):
     assert (process.returncode, err) == (0, "")
     lines = out.splitlines()
     assert lines[0] == "digits: 1,349 images for train, 149 images for validation, 299 images for test"
-    assert lines[1] == "there are no files for the test: it holds 299 of 1,797 images out"
+    assert lines[1] == "there are no files for the test: 299 of the 1,797 images are held out for it"
     assert sum(line.startswith("epoch ") for line in lines) == 3
     checkpoint, history = assert_run(tmp_path / "run", lines)
     assert history["test"]["accuracy"] > 0.9
@@ -134,7 +134,7 @@ def test_mnist(batten_, tmp_path, suffix):
     code, lines, err = batten_(*train, tmp_path / "a")
     assert (code, err) == (0, [])
     assert lines[0] == "mnist: 225 images for train, 25 images for validation, 50 images for test"
-    assert lines[1] == "there are no files for the test: it holds 50 of 300 images out"
+    assert lines[1] == "there are no files for the test: 50 of the 300 images are held out for it"
     checkpoint, history = assert_run(tmp_path / "a", lines)
     assert history["test"]["accuracy"] > 0.9
     assert accuracy_of(checkpoint, read("mnist", tmp_path)[0].test) == history["test"]["accuracy"]
@@ -143,7 +143,7 @@ def test_mnist(batten_, tmp_path, suffix):
     code, lines, err = batten_(*train, tmp_path / "b")
     assert (code, err) == (0, [])
     assert lines[0] == "mnist: 270 images for train, 30 images for validation, 40 images for test"
-    assert not any("holds" in line for line in lines)
+    assert not any("held out" in line for line in lines)
     assert_run(tmp_path / "b", lines)
 
 

@@ -341,6 +341,21 @@ def test_copies_go_on_alike(kind, duplicate, rng):
     assert bits(copied) == bits(params) and state_bits(twin) == state_bits(optimizer)
 
 
+def test_a_model_and_its_optimizer_are_copied_together():
+    model = batten.nn.Sequential(batten.nn.Linear(3, 4), batten.nn.ReLU(), batten.nn.Linear(4, 2))
+    optimizer = Adam(model.named_parameters(), lr=0.1)
+    assert optimizer.param_groups[0]["param_names"] == ["0.weight", "0.bias", "2.weight", "2.bias"]
+    twin, other = copy.deepcopy((model, optimizer))
+    x = batten.randn(5, 3)
+    for net, steps in ((model, optimizer), (twin, other)):
+        for _ in range(3):
+            steps.zero_grad()
+            net(x).sum().backward()
+            steps.step()
+    assert bits(model.parameters()) == bits(twin.parameters())
+    assert all(p is q for p, q in zip(twin.parameters(), other.param_groups[0]["params"], strict=True))
+
+
 def test_an_optimizer_of_ones_own(tmp_path):
     class Sign(Optimizer):
         def __init__(self, params, lr=0.5):

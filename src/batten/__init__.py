@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from . import autograd as autograd
 from . import cuda as cuda
+from . import models as models
 from . import nn as nn
 from . import optim as optim
 from ._kernels import empty_cache as empty_cache

@@ -127,7 +127,8 @@ share = real(lambda x: 0 <= x < 1, "from 0 to below 1")
 
 def seed(text: str) -> int:
     try:
-        return Generator().manual_seed(int(text)).initial_seed()
+        Generator().manual_seed(int(text))
+        return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected a whole number from -2^63 to 2^64 - 1, got {text!r}") from None
 
@@ -174,7 +175,8 @@ def read_parts(options: argparse.Namespace) -> Parts:
     sizes = {name: len(part) for name, part in parts._asdict().items()}
     print(f"{options.data}: {', '.join(f'{size:,} images for {name}' for name, size in sizes.items())}")
     if held_out:
-        print(f"there are no files for the test: it holds {sizes['test']:,} of {sum(sizes.values()):,} images out")
+        total = sum(sizes.values())
+        print(f"there are no files for the test: {sizes['test']:,} of the {total:,} images are held out for it")
     return parts
 
 

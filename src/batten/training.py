@@ -57,8 +57,8 @@ class Settings:
 
 # What suits each data set, unless the command line says otherwise.
 RECIPES = {
-    "digits": Settings("digits", hidden=(256, 256), epochs=40, batch_size=32, weight_decay=1e-4, dropout=0.3),
-    "mnist": Settings("mnist", epochs=12),
+    "digits": Settings("digits", hidden=(256, 256), epochs=40, batch_size=32, weight_decay=1e-3),
+    "mnist": Settings("mnist", epochs=12, dropout=0.4),
     "cifar10": Settings("cifar10", epochs=20, dropout=0.3),
 }
 

@@ -32,7 +32,7 @@ def mlp(
     Sequential(
       (0): Flatten(start_dim=1, end_dim=-1)
       (1): Linear(in_features=64, out_features=32, bias=False)
-      (2): BatchNorm1d(32, eps=1e-05, momentum=0.1, affine=True, track_running_stats=True)
+      (2): BatchNorm1d(32, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=True)
       (3): ReLU()
       (4): Dropout(p=0.2, inplace=False)
       (5): Linear(in_features=32, out_features=10, bias=True)
