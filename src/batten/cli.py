@@ -74,8 +74,9 @@ def make_parser() -> argparse.ArgumentParser:
     train = commands.add_parser(
         "train",
         help="train a model, and report its accuracy on pictures that it has not seen",
-        description="Train a model, and report its accuracy on pictures that it has not seen. "
-        "Options that are not given depend on the data set.",
+        description="Train a model, and report its accuracy on pictures that it has not seen.",
+        epilog="unless told otherwise:\n" + "\n".join(f"  {name}: {recipe}" for name, recipe in RECIPES.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     train.set_defaults(command=run_training)
@@ -249,8 +250,9 @@ def run_folder(out: str | None, name: str) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        if made and not any(folder.iterdir()):
-            folder.rmdir()
+        if made:
+            with contextlib.suppress(OSError):  # there is something in it
+                folder.rmdir()
 
 
 def new_folder(parent: Path, name: str) -> Path:

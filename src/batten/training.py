@@ -54,6 +54,13 @@ class Settings:
     dropout: float = 0.2
     seed: int = 0
 
+    def __str__(self) -> str:
+        layers = "-".join(map(str, self.hidden))
+        return (
+            f"layers {layers}, epochs {self.epochs}, batch size {self.batch_size}, lr {self.lr:g}, "
+            f"weight decay {self.weight_decay:g}, dropout {self.dropout:g}"
+        )
+
 
 # What suits each data set, unless the command line says otherwise.
 RECIPES = {
