@@ -17,10 +17,10 @@ from __future__ import annotations
 
 import functools
 import heapq
+import inspect
 import itertools
 import threading
 from collections.abc import Callable, Sequence
-from copy import copy
 from typing import Any
 
 import numpy as np
@@ -41,13 +41,13 @@ __all__ = [
 ]
 
 
-class Mode(threading.local):
+class Recording(threading.local):
     """Whether this thread records operations."""
 
     enabled = True
 
 
-mode = Mode()
+recording = Recording()
 sequence = itertools.count()
 
 
@@ -56,14 +56,15 @@ class Variable:
 
     `version` is a list [changes, rebases], shared by all views of one memory:
     how often its values were changed in place, and how often such a change was
-    itself recorded (which makes earlier views stale).
+    itself recorded (which makes earlier views stale).  `tracked` and `gradient` are
+    what users know as `requires_grad` and `grad`; Tensor checks what they put there.
     """
 
-    __slots__ = ("__weakref__", "array", "creator", "grad", "index", "requires_grad", "version")
+    __slots__ = ("__weakref__", "array", "creator", "gradient", "index", "tracked", "version")
 
     array: np.ndarray
-    requires_grad: bool
-    grad: Any
+    tracked: bool
+    gradient: Any
     creator: Operation | None
     index: int
     version: list[int]
@@ -132,14 +133,14 @@ class Operation:
             setattr(self, name, attributes[name])
         arrays: list[Any] = []
         needs: list[bool] = []
-        enabled = mode.enabled
+        enabled = recording.enabled
         for x in inputs:
             if x is None:
                 arrays.append(None)
                 needs.append(False)
             else:
                 arrays.append(x.array)
-                needs.append(enabled and x.requires_grad)
+                needs.append(enabled and x.tracked)
         self.needs_input_grad = needs
         results = self.forward(*arrays)
         if type(results) is tuple:
@@ -158,8 +159,8 @@ class Operation:
 
     @staticmethod
     def share(y: Any, x: Any) -> None:
-        """Lets y's changes count as x's, if it is a view of it."""
-        if np.may_share_memory(y.array, x.array):
+        """Lets y's changes count as x's, if it is a view of it: where strides forbid one, it is a copy."""
+        if np.may_share_memory(y.array, x.array) or not y.array.size:
             y.version = x.version
 
     def record(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
@@ -178,7 +179,7 @@ class Operation:
                 continue
             if creator.view and creator.rebases != x.version[1]:
                 raise RuntimeError(
-                    f"a view made by {type(creator).__name__} is used after the tensor that it shows was changed "
+                    f"a view made by {creator.name()} is used after the tensor that it shows was changed "
                     "in place; take the view again after the change"
                 )
             edges.append((creator, x.index))
@@ -189,11 +190,11 @@ class Operation:
                 x = inputs[position] if position >= 0 else outputs[0]
                 if x is not None:
                     versions.append((slot, x.version, x.version[0]))
-        if self.view:
+        if self.view and outputs:
             self.rebases = outputs[0].version[1]
         for index, y in enumerate(outputs):
             if y.array.dtype.kind == "f":
-                y.requires_grad = True
+                y.tracked = True
                 y.creator = self
                 y.index = index
 
@@ -208,7 +209,7 @@ class Operation:
             for slot, version, then in self.versions:
                 if version[0] != then and getattr(self, slot, None) is not None:
                     raise RuntimeError(
-                        f"a value that {type(self).__name__} needs for its gradient ({slot}) was changed in place "
+                        f"a value that {self.name()} needs for its gradient ({slot}) was changed in place "
                         f"after it was used: it is at version {version[0]}, expected version {then}"
                     )
 
@@ -219,6 +220,13 @@ class Operation:
         for slot in self.kept:
             setattr(self, slot, None)
 
+    def name(self) -> str:
+        """What messages and reprs call it, in PyTorch's way."""
+        return f"{type(self).__name__}Backward0"
+
+    def __repr__(self) -> str:
+        return f"<{self.name()}>"
+
 
 result_type: type = Variable  # tensor.py puts Tensor here: the class of every result
 
@@ -227,8 +235,8 @@ def wrap(array: np.ndarray) -> Any:
     """A tensor that shows an array, at the start of a tape of its own."""
     tensor: Any = object.__new__(result_type)
     tensor.array = array
-    tensor.requires_grad = False
-    tensor.grad = None
+    tensor.tracked = False
+    tensor.gradient = None
     tensor.creator = None
     tensor.index = 0
     tensor.version = [0, 0]
@@ -267,13 +275,17 @@ class Gradients:
 def walk(
     roots: Sequence[Any], gradients: Sequence[np.ndarray], retain_graph: bool, wanted: Sequence[Any] = ()
 ) -> tuple[dict[Any, Any], dict[int, Any]]:
-    """Goes back from the roots: the leaves' gradients, and those of the wanted results by id."""
+    """Goes back from the roots: the leaves' gradients, and those of the wanted results by id.
+
+    Where some are wanted, only the operations between the roots and these are passed.
+    """
     found = Gradients()
     caught: dict[int, Any] = {}
     watch: dict[Operation, list[Any]] = {}
     for x in wanted:
         if x.creator is not None:
             watch.setdefault(x.creator, []).append(x)
+    between = leading_to(roots, wanted) if wanted else None
     for root, gradient in zip(roots, gradients, strict=True):
         found.add(root.creator or root, root.index, gradient, False)
     while found.heap:
@@ -282,6 +294,8 @@ def walk(
         for x in watch.get(operation, ()):
             if sums[x.index] is not None:
                 caught[id(x)] = sums[x.index] = (sums[x.index][0], False)
+        if between is not None and operation not in between:
+            continue
         operation.check()
         arrived = [None if s is None else s[0] for s in sums]
         results = operation.backward(*arrived)
@@ -290,18 +304,37 @@ def walk(
         edges = operation.edges
         if not retain_graph:
             operation.free()
-        seen = {id(a) for a in arrived}
+        known = [id(a) for a in arrived] + [id(a) for a in results]
         for edge, array in zip(edges, results, strict=True):
             if edge is not None and array is not None:
-                own = id(array) not in seen and type(array.base) is not np.ndarray
-                seen.add(id(array))
+                own = known.count(id(array)) == 1 and type(array.base) is not np.ndarray
                 found.add(edge[0], edge[1], array, own)
     return found.leaves, caught
 
 
+def leading_to(roots: Sequence[Any], wanted: Sequence[Any]) -> set[Operation]:
+    """The operations that lie between some results and the tensors that they are to be differentiated by."""
+    seen: set[Operation] = set()
+    pending = [x.creator for x in roots if x.creator is not None]
+    while pending:
+        operation = pending.pop()
+        if operation not in seen:
+            seen.add(operation)
+            pending += [e[0] for e in operation.edges or () if e and isinstance(e[0], Operation)]
+    ends: set[Any] = {x.creator or x for x in wanted}
+    between: set[Operation] = set()
+    for operation in sorted(seen, key=lambda o: o.sequence):  # those before an operation come before it
+        # One that let go of its edges may have led anywhere: passing it says so.
+        if operation.edges is None or any(e and (e[0] in ends or e[0] in between) for e in operation.edges):
+            between.add(operation)
+    return between
+
+
 def initial_gradient(output: Any, gradient: Any) -> np.ndarray:
     """The gradient to start from: given, or one for a scalar."""
-    if not output.requires_grad:
+    if not isinstance(output, Variable):
+        raise TypeError(f"expected a tensor to go back from, got {type(output).__name__}")
+    if not output.tracked:
         raise RuntimeError(
             "this tensor does not require a gradient and was not made by an operation on one that does: "
             "there is nothing to go back through"
@@ -321,24 +354,53 @@ def initial_gradient(output: Any, gradient: Any) -> np.ndarray:
     return gradient
 
 
+def initial_gradients(outputs: Sequence[Any], given: Any) -> list[np.ndarray]:
+    """The gradients to start from: one for each result, or none."""
+    gradients = list(given) if isinstance(given, (tuple, list)) else [given] * len(outputs)
+    if len(gradients) != len(outputs):
+        raise RuntimeError(f"expected {len(outputs)} gradients, one for each result, got {len(gradients)}")
+    return [initial_gradient(y, g) for y, g in zip(outputs, gradients, strict=True)]
+
+
+def as_list(tensors: Any) -> list[Any]:
+    return [tensors] if isinstance(tensors, Variable) else list(tensors)
+
+
 def refuse_second(create_graph: bool) -> None:
     if create_graph:
         raise NotImplementedError("create_graph=True: batten has first derivatives only")
 
 
-def backward(output: Any, gradient: Any = None, retain_graph: bool = False, create_graph: bool = False) -> None:
-    """Adds the gradient of a result to `.grad` of every leaf that it was made from."""
+def backward(
+    tensors: Any, grad_tensors: Any = None, retain_graph: bool | None = None, create_graph: bool = False
+) -> None:
+    """Adds the gradients of a result, or of the sum of several, to `.grad` of every leaf that they were made from.
+
+    >>> import batten
+    >>> x = batten.tensor([1.0, 2.0], requires_grad=True)
+    >>> batten.autograd.backward([x.sum(), (x * x).sum()])
+    >>> x.grad
+    tensor([3., 5.])
+    """
     refuse_second(create_graph)
-    leaves, _ = walk([output], [initial_gradient(output, gradient)], retain_graph)
+    roots = as_list(tensors)
+    leaves, _ = walk(roots, initial_gradients(roots, grad_tensors), bool(retain_graph))
+    for leaf, ((array, _),) in leaves.items():
+        before = leaf.gradient
+        if before is not None and (before.array.shape != array.shape or before.array.dtype != array.dtype):
+            raise RuntimeError(
+                f"a gradient {array.dtype}{list(array.shape)} cannot be added to the .grad that is there, "
+                f"{before.array.dtype}{list(before.array.shape)}"
+            )
     for leaf, ((array, own),) in leaves.items():
-        if leaf.grad is not None:
-            into = leaf.grad.array
+        if leaf.gradient is not None:
+            into = leaf.gradient.array
             kernels.add(into, into, array)
-            leaf.grad.version[0] += 1
+            leaf.gradient.version[0] += 1
         elif own and array.flags.c_contiguous:
-            leaf.grad = wrap(array)
+            leaf.gradient = wrap(array)
         else:
-            leaf.grad = wrap(kernels.copy(kernels.empty_like(leaf.array), array))
+            leaf.gradient = wrap(kernels.copy(kernels.empty_like(leaf.array), array))
 
 
 def grad(
@@ -351,22 +413,21 @@ def grad(
 ) -> tuple[Any, ...]:
     """The gradients of (the sum of) some results with respect to some tensors, without touching any `.grad`.
 
+    Only what lies between them is passed, and let go of.
+
     >>> import batten
     >>> x = batten.tensor(3.0, requires_grad=True)
     >>> batten.autograd.grad(x * x, x)
     (tensor(6.),)
     """
     refuse_second(create_graph)
-    outputs = [outputs] if isinstance(outputs, Variable) else list(outputs)
-    inputs = [inputs] if isinstance(inputs, Variable) else list(inputs)
-    given = grad_outputs if isinstance(grad_outputs, (tuple, list)) else [grad_outputs] * len(outputs)
-    for x in inputs:
-        if not x.requires_grad:
+    roots, wanted = as_list(outputs), as_list(inputs)
+    for x in wanted:
+        if not x.tracked:
             raise RuntimeError("one of the tensors to differentiate by does not require a gradient")
-    start = [initial_gradient(y, g) for y, g in zip(outputs, given, strict=True)]
-    leaves, caught = walk(outputs, start, bool(retain_graph), inputs)
+    leaves, caught = walk(roots, initial_gradients(roots, grad_outputs), bool(retain_graph), wanted)
     results = []
-    for x in inputs:
+    for x in wanted:
         slot = leaves.get(x, [None])[0] if x.creator is None else caught.get(id(x))
         if slot is None and not allow_unused:
             raise RuntimeError(
@@ -378,27 +439,64 @@ def grad(
 
 
 class GradMode:
-    """A `with` block, or a decorator, that switches the recording of operations."""
+    """A `with` block, or a decorator of functions and generators, that switches the recording of operations."""
 
     enabled: bool
 
+    def __init__(self) -> None:
+        self.before: list[bool] = []  # a stack, as a block may be entered again within itself
+
     def __enter__(self) -> None:
-        self.before = mode.enabled
-        mode.enabled = self.enabled
+        self.before.append(recording.enabled)
+        recording.enabled = self.enabled
 
     def __exit__(self, *exception: object) -> None:
-        mode.enabled = self.before
+        recording.enabled = self.before.pop()
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        if not callable(function):
+            raise TypeError(f"expected a function to decorate, got {function!r}")
+        block = enable_grad if self.enabled else no_grad  # one for each call: calls may nest, or come from threads
+
         @functools.wraps(function)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
-            with copy(self):  # an instance for each call, so that calls may nest
+            with block():
                 return function(*args, **kwargs)
 
-        return wrapped
+        @functools.wraps(function)
+        def generator(*args: Any, **kwargs: Any) -> Any:
+            steps = function(*args, **kwargs)
+            resume = functools.partial(next, steps)
+            while True:
+                try:
+                    with block():  # while it runs, not while its user does
+                        value = resume()
+                except StopIteration as stop:
+                    return stop.value
+                try:
+                    resume = functools.partial(steps.send, (yield value))
+                except GeneratorExit:
+                    with block():
+                        steps.close()
+                    raise
+                except BaseException as error:
+                    resume = functools.partial(steps.throw, error)
+
+        return generator if inspect.isgeneratorfunction(function) else wrapped
 
 
-class no_grad(GradMode):
+class Undecided(GradMode):
+    """A mode that decorates with or without parentheses."""
+
+    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
+        self = super().__new__(cls)
+        return self if function is None else self(function)
+
+    def __init__(self, function: None = None) -> None:
+        super().__init__()
+
+
+class no_grad(Undecided):
     """Within it, operations are not recorded.
 
     >>> import batten
@@ -407,50 +505,90 @@ class no_grad(GradMode):
     ...     y = x * x
     >>> y.requires_grad
     False
+    >>> @batten.no_grad()
+    ... def double(x):
+    ...     return x + x
+    >>> double(x).requires_grad
+    False
     """
 
     enabled = False
 
 
-class enable_grad(GradMode):
-    """Within it, operations are recorded again, inside of `no_grad`."""
+class enable_grad(Undecided):
+    """Within it, operations are recorded again, inside of `no_grad`.
+
+    >>> import batten
+    >>> x = batten.tensor(2.0, requires_grad=True)
+    >>> with batten.no_grad(), batten.enable_grad():
+    ...     y = x * x
+    >>> y.requires_grad
+    True
+    """
 
     enabled = True
 
 
 class set_grad_enabled(GradMode):
-    """Records operations or not from here on, or within a `with` block."""
+    """Records operations or not from here on, or within a `with` block, or in a function that it decorates.
 
-    def __init__(self, enabled: bool) -> None:
-        self.before = mode.enabled
-        self.enabled = mode.enabled = bool(enabled)
+    >>> import batten
+    >>> x = batten.tensor(2.0, requires_grad=True)
+    >>> with batten.set_grad_enabled(False):
+    ...     y = x * x
+    >>> y.requires_grad
+    False
+    """
+
+    def __init__(self, mode: bool) -> None:
+        super().__init__()
+        self.enabled = bool(mode)
+        super().__enter__()
 
     def __enter__(self) -> None:
-        mode.enabled = self.enabled
+        recording.enabled = self.enabled
+
+    def __exit__(self, *exception: object) -> None:
+        recording.enabled = self.before[0]
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        self.__exit__()
+        return super().__call__(function)
 
 
 def is_grad_enabled() -> bool:
-    """Whether operations on tensors that require a gradient are recorded."""
-    return mode.enabled
+    """Whether operations on tensors that require a gradient are recorded.
+
+    >>> import batten
+    >>> batten.is_grad_enabled()
+    True
+    """
+    return recording.enabled
 
 
 class Context:
-    """What `Function.forward` leaves for `Function.backward`."""
+    """What `Function.forward` leaves for `Function.backward`: any attribute, and what these methods note."""
 
     def __init__(self, needs_input_grad: tuple[bool, ...]) -> None:
         self.needs_input_grad = needs_input_grad
         self.saved: tuple[Any, ...] = ()
         self.versions: list[int] = []
-        self.constant: set[int] = set()
+        self.constant: tuple[Any, ...] = ()
 
     def save_for_backward(self, *tensors: Any) -> None:
         """Keeps tensors (or None), and watches them for changes in place."""
+        for t in tensors:
+            if t is not None and not isinstance(t, Variable):
+                raise TypeError(
+                    f"save_for_backward expects tensors or None, got {type(t).__name__}; "
+                    "anything else can be an attribute of ctx"
+                )
         self.saved = tensors
         self.versions = [0 if t is None else t.version[0] for t in tensors]
 
     def mark_non_differentiable(self, *tensors: Any) -> None:
         """Says that some results have no gradient."""
-        self.constant = {id(t) for t in tensors}
+        self.constant = tensors
 
     @property
     def saved_tensors(self) -> tuple[Any, ...]:
@@ -467,8 +605,9 @@ class Function:
     """PyTorch's form of a user's own operation: static `forward` and `backward` with a context.
 
     `forward(ctx, *args)` gets tensors and anything else as they were given to `apply`,
-    and records nothing; `backward(ctx, *gradients)` returns one gradient (a tensor,
-    or None) for each argument of `forward`.
+    and records nothing; `backward(ctx, *gradients)` gets the gradient of each result,
+    zeros where there is none, and returns one (a tensor, or None) for each argument of
+    `forward`.  A result that shows the memory of an argument is copied.
 
     >>> import batten
     >>> class Cube(batten.autograd.Function):
@@ -496,6 +635,7 @@ class Function:
 
     @classmethod
     def apply(cls, *args: Any) -> Any:
+        """The results of forward, on the tape where an argument requires a gradient."""
         tensors = [a for a in args if isinstance(a, Variable)]
         return Custom.apply(*tensors, function=cls, args=args)
 
@@ -503,40 +643,43 @@ class Function:
 class Custom(Operation):
     """A Function on the tape."""
 
-    __slots__ = ("args", "context", "function", "shapes")
+    __slots__ = ("args", "context", "function", "results")
 
     function: type[Function]
-    args: tuple[Any, ...]
+    args: tuple[Any, ...]  # what was given to forward; once on the tape, (shape, dtype, wanted) of each tensor
+    results: Any  # what forward made; once on the tape, (shape, dtype) of each
 
     def forward(self, *inputs: np.ndarray) -> Any:
         needs = iter(self.needs_input_grad)
-        flags = tuple([isinstance(a, Variable) and next(needs) for a in self.args])
-        self.context = Context(flags)
+        self.context = Context(tuple([isinstance(a, Variable) and next(needs) for a in self.args]))
         with no_grad():
             results = self.function.forward(self.context, *self.args)
-        several = isinstance(results, tuple)
-        results = tuple(results) if several else (results,)
-        for y in results:
+        self.results = results if isinstance(results, tuple) else (results,)
+        for y in self.results:
             if not isinstance(y, Variable):
                 raise TypeError(f"{self.function.__name__}.forward must return tensors, got {type(y).__name__}")
-        # A result that is an argument, unchanged, still becomes a tensor of its own.
-        arrays = tuple([y.array for y in results])
-        self.shapes = [None if id(y) in self.context.constant else (y.array.shape, y.array.dtype) for y in results]
-        self.args = tuple([(a.array.shape, a.array.dtype) if isinstance(a, Variable) else None for a in self.args])
-        return arrays if several else arrays[0]
+        # Copied, so that a result and an argument can each be changed without the other.
+        arrays = tuple(
+            [y.array.copy() if any(np.may_share_memory(y.array, x) for x in inputs) else y.array for y in self.results]
+        )
+        return arrays if isinstance(results, tuple) else arrays[0]
 
     def record(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
         super().record(inputs, outputs)
-        for y, shape in zip(outputs, self.shapes, strict=True):
-            if shape is None:
-                y.requires_grad = False
+        for y, made in zip(outputs, self.results, strict=True):
+            if y.array is made.array:
+                y.version = made.version  # which save_for_backward watches
+            if any(made is t for t in self.context.constant):
+                y.tracked = False
                 y.creator = None
+        self.results = tuple([(y.array.shape, y.array.dtype) for y in outputs])
+        needs = iter(self.needs_input_grad)
+        self.args = tuple(
+            [(a.array.shape, a.array.dtype, next(needs)) if isinstance(a, Variable) else None for a in self.args]
+        )
 
     def backward(self, *gradients: np.ndarray) -> Any:
-        given = [
-            wrap(np.zeros(*expected) if expected else np.zeros(())) if g is None else wrap(g)
-            for g, expected in zip(gradients, self.shapes, strict=True)
-        ]
+        given = [wrap(np.zeros(*like) if g is None else g) for g, like in zip(gradients, self.results, strict=True)]
         name = self.function.__name__
         with no_grad():
             results = self.function.backward(self.context, *given)
@@ -545,19 +688,32 @@ class Custom(Operation):
             raise RuntimeError(
                 f"{name}.backward must return {len(self.args)} gradients, one for each argument, got {len(results)}"
             )
-        arrays = []
+        arrays: list[Any] = []
         for result, expected in zip(results, self.args, strict=True):
             if expected is None:
                 continue
-            array = None if result is None else result.array
-            if array is not None and (array.shape, array.dtype) != expected:
+            shape, dtype, wanted = expected
+            if result is None or not wanted:
+                arrays.append(None)
+                continue
+            if not isinstance(result, Variable):
+                raise TypeError(f"{name}.backward must return tensors or None, got {type(result).__name__}")
+            if result.array.shape != shape or result.array.dtype != dtype:
                 raise RuntimeError(
-                    f"{name}.backward returned a gradient {array.dtype}{list(array.shape)}, "
-                    f"expected {expected[1]}{list(expected[0])}"
+                    f"{name}.backward returned a gradient {result.array.dtype}{list(result.array.shape)}, "
+                    f"expected {dtype}{list(shape)}"
                 )
             # What a student returns may be kept elsewhere: a view is never added to in place.
-            arrays.append(None if array is None else array[...])
+            arrays.append(result.array[...])
         return tuple(arrays)
+
+    def free(self) -> None:
+        function = self.function
+        super().free()
+        self.function = function  # which the name is taken from
+
+    def name(self) -> str:
+        return f"{self.function.__name__}Backward"
 
 
 class GradcheckError(RuntimeError):
@@ -585,7 +741,7 @@ def gradcheck(
     True
     """
     inputs = (inputs,) if isinstance(inputs, Variable) else tuple(inputs)
-    wanted = [x for x in inputs if isinstance(x, Variable) and x.requires_grad]
+    wanted = [x for x in inputs if isinstance(x, Variable) and x.tracked]
     if not wanted:
         raise ValueError("gradcheck expects at least one tensor that requires a gradient")
     for x in wanted:
@@ -595,7 +751,7 @@ def gradcheck(
 
     def evaluate() -> list[Any]:
         results = func(*inputs)
-        return [y for y in (results if isinstance(results, (tuple, list)) else [results]) if y.requires_grad]
+        return [y for y in (results if isinstance(results, (tuple, list)) else [results]) if y.tracked]
 
     results = evaluate()
     if not results:

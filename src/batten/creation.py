@@ -13,8 +13,9 @@ from . import _kernels as kernels
 from . import dtypes
 from .autograd import Variable, wrap
 from .device import check_device
+from .operations.axes import also_named
 from .operations.families import copied
-from .operations.promotion import as_operand, to_type
+from .operations.promotion import as_operand, expect_fit, one_number, to_type
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -43,7 +44,7 @@ def leaf(array: np.ndarray, device: Any, requires_grad: bool) -> Tensor:
     if requires_grad and array.dtype.kind != "f":
         raise RuntimeError(f"only tensors of floats can require gradients, got {array.dtype}")
     tensor: Tensor = wrap(array)
-    tensor.requires_grad = requires_grad
+    tensor.tracked = requires_grad
     return tensor
 
 
@@ -57,6 +58,8 @@ def as_array(data: Any, dtype: Any) -> np.ndarray:
         dtype = array.dtype if own or (array.dtype.kind != "f" and array.size) else dtypes.get_default_dtype()
     dtype = dtypes.as_dtype(dtype)
     dtypes.as_dtype(array.dtype)
+    if not isinstance(data, (np.ndarray, np.generic)):
+        expect_fit("tensor", array, dtype)
     with np.errstate(all="ignore"):
         return array.astype(dtype, copy=False)
 
@@ -137,6 +140,7 @@ def filled(shape: tuple[int, ...], value: Any, dtype: Any, device: Any, requires
     return leaf(array, device, requires_grad)
 
 
+@also_named("size")
 def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Zeros in a shape given as numbers or as one tuple.
 
@@ -148,6 +152,7 @@ def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     return filled(shape_of(size), 0, dtype, device, requires_grad)
 
 
+@also_named("size")
 def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Ones in a shape given as numbers or as one tuple.
 
@@ -165,9 +170,12 @@ def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, r
     >>> batten.full((2,), 3.5)
     tensor([3.5000, 3.5000])
     """
-    return filled(shape_of((size,)), fill_value, as_array(fill_value, dtype).dtype, device, requires_grad)
+    dtype = as_array(fill_value, None).dtype if dtype is None else dtypes.as_dtype(dtype)
+    value = one_number("full", fill_value, dtype).array
+    return filled(shape_of((size,)), value, dtype, device, requires_grad)
 
 
+@also_named("size")
 def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Whatever is in memory, in a shape given as numbers or as one tuple.
 
@@ -186,7 +194,8 @@ def zeros_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires
     >>> batten.zeros_like(batten.tensor([1, 2]))
     tensor([0, 0])
     """
-    return filled(input.shape, 0, dtype or input.dtype, device, requires_grad)
+    array = as_operand(input).array
+    return filled(array.shape, 0, dtype or array.dtype, device, requires_grad)
 
 
 def ones_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -196,7 +205,8 @@ def ones_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_
     >>> batten.ones_like(batten.tensor([1.5, 2.5]))
     tensor([1., 1.])
     """
-    return filled(input.shape, 1, dtype or input.dtype, device, requires_grad)
+    array = as_operand(input).array
+    return filled(array.shape, 1, dtype or array.dtype, device, requires_grad)
 
 
 def full_like(
@@ -208,7 +218,8 @@ def full_like(
     >>> batten.full_like(batten.tensor([1.5, 2.5]), 7)
     tensor([7., 7.])
     """
-    return filled(input.shape, fill_value, dtype or input.dtype, device, requires_grad)
+    array = as_operand(input).array
+    return full(array.shape, fill_value, dtype=dtype or array.dtype, device=device, requires_grad=requires_grad)
 
 
 def empty_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -218,11 +229,12 @@ def empty_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires
     >>> batten.empty_like(batten.ones(2, 3)).shape
     (2, 3)
     """
-    return empty(input.shape, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
+    array = as_operand(input).array
+    return empty(array.shape, dtype=dtype or array.dtype, device=device, requires_grad=requires_grad)
 
 
 def arange(
-    start: float,
+    start: float | None = None,
     end: float | None = None,
     step: float = 1,
     *,
@@ -238,14 +250,18 @@ def arange(
     >>> batten.arange(0, 1, 0.25)
     tensor([0.0000, 0.2500, 0.5000, 0.7500])
     """
-    first, last = (0, start) if end is None else (start, end)
+    start, end = (None, start) if end is None else (start, end)
+    if end is None:
+        raise TypeError("arange expects an end, got none")
+    ends = (0 if start is None else start, end, step)
+    first, last, step = [v.array.item() if isinstance(v, Variable) else v for v in ends]
     if not step or not (last - first) / step >= 0 or not math.isfinite((last - first) / step):
         raise ValueError(f"arange expects a step that leads from start to end, got {first}, {last} and {step}")
+    whole = all(isinstance(v, (int, np.integer)) for v in (first, last, step))
     if dtype is None:
-        whole = all(isinstance(v, (int, np.integer)) for v in (first, last, step))
         dtype = dtypes.int64 if whole else dtypes.get_default_dtype()
     dtype = dtypes.as_dtype(dtype)
-    count = math.ceil((last - first) / step)
+    count = -((first - last) // step) if whole else math.ceil((last - first) / step)
     exact = np.arange(count) * step + first
     return leaf(exact.astype(dtype), device, requires_grad)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 from typing import Any
 
 import numpy as np
@@ -55,11 +54,10 @@ def as_dtype(dtype: Any) -> np.dtype:
     """A dtype that tensors can have, from batten's, NumPy's or Python's own."""
     if isinstance(dtype, np.dtype) and dtype in known and dtype.isnative:
         return dtype
-    python: dict[Any, np.dtype] = {builtins.float: default, builtins.int: int64, builtins.bool: bool}
     try:
         if dtype is None:
             raise TypeError
-        found = (python.get(dtype) or np.dtype(dtype)).newbyteorder("=")
+        found = np.dtype(dtype).newbyteorder("=")  # Python's float is float64, its int int64
     except TypeError:
         raise TypeError(f"expected a dtype such as batten.float32, got {dtype!r}") from None
     if found not in known:

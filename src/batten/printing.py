@@ -29,7 +29,7 @@ def represent(x: Any) -> str:
         notes.append(f"dtype=batten.{array.dtype}")
     if x.creator is not None:
         notes.append(f"grad_fn={x.creator!r}")
-    elif x.requires_grad:
+    elif x.tracked:
         notes.append("requires_grad=True")
     text = "tensor(" + (write(array, indent=7) if array.size else "[]")
     for note in notes:

@@ -22,6 +22,8 @@ from . import dtypes
 from .autograd import Variable, is_grad_enabled, wrap
 from .creation import leaf, shape_of
 from .device import CPU, check_device, device
+from .operations.axes import also_named
+from .operations.promotion import as_operand
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -241,9 +243,10 @@ def new(size: Sequence[Any], dtype: Any) -> np.ndarray:
 
 
 def new_like(input: Tensor, dtype: Any) -> np.ndarray:
-    return kernels.empty_like(input.array, None if dtype is None else dtypes.as_dtype(dtype))
+    return kernels.empty_like(as_operand(input).array, None if dtype is None else dtypes.as_dtype(dtype))
 
 
+@also_named("size")
 def rand(
     *size: Any,
     generator: Generator | None = None,
@@ -260,6 +263,7 @@ def rand(
     return leaf(fill_uniform(new(size, dtype), 0, 1, generator), device, requires_grad)
 
 
+@also_named("size")
 def randn(
     *size: Any,
     generator: Generator | None = None,
@@ -410,8 +414,9 @@ def bernoulli(input: Tensor, *, generator: Generator | None = None) -> Tensor:
     >>> batten.bernoulli(batten.tensor([0.0, 1.0])).tolist()
     [0.0, 1.0]
     """
-    expect_floats("probabilities", input.array.dtype)
-    return leaf(fill_bernoulli(kernels.empty_like(input.array), input.array, generator), None, False)
+    p = as_operand(input).array
+    expect_floats("probabilities", p.dtype)
+    return leaf(fill_bernoulli(kernels.empty_like(p), p, generator), None, False)
 
 
 # ---- methods of Tensor ----

@@ -15,7 +15,7 @@ import numpy as np
 
 from . import autograd, dtypes, operations, random
 from .autograd import Operation, Variable, wrap
-from .creation import tensor
+from .creation import empty, tensor
 from .device import CPU, check_device
 from .operations import indexing, inplace
 from .operations.inplace import in_place
@@ -28,8 +28,8 @@ __all__ = ["Tensor", "tensor"]
 class Tensor(Variable):
     """An array with a gradient.
 
-    `Tensor(data)` copies numbers into the default float type; `batten.tensor` keeps
-    the type that they have.
+    `Tensor(data)` copies numbers into the default float type, and `Tensor(2, 3)` is what
+    is in memory, in that shape; `batten.tensor` keeps the type that numbers have.
 
     >>> import batten
     >>> x = batten.Tensor([1, 2]).requires_grad_()
@@ -43,9 +43,13 @@ class Tensor(Variable):
     # NumPy leaves operators with an array on the left to the tensor.
     __array_priority__ = 1000
 
-    def __init__(self, data: Any = (), requires_grad: builtins.bool = False) -> None:
-        self.array = tensor(data, dtype=dtypes.get_default_dtype()).array
-        self.requires_grad, self.grad = requires_grad, None
+    def __init__(self, *data: Any) -> None:
+        sizes = not data or isinstance(data[0], (builtins.int, np.integer))
+        if not sizes and len(data) > 1:
+            raise TypeError(f"Tensor expects data, or the lengths of axes, got {len(data)} arguments")
+        default = dtypes.get_default_dtype()
+        self.array = (empty(*data or (0,)) if sizes else tensor(data[0], dtype=default)).array
+        self.tracked, self.gradient = False, None
         self.creator, self.index, self.version = None, 0, [0, 0]
 
     # What a tensor is
@@ -81,6 +85,36 @@ class Tensor(Variable):
         return self.creator
 
     @property
+    def requires_grad(self) -> builtins.bool:
+        """Is a gradient asked for?"""
+        return self.tracked
+
+    @requires_grad.setter
+    def requires_grad(self, requires_grad: builtins.bool) -> None:
+        self.requires_grad_(requires_grad)
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient that `backward` added up, None before the first time."""
+        return self.gradient
+
+    @grad.setter
+    def grad(self, grad: Tensor | None) -> None:
+        if grad is not None:
+            if not isinstance(grad, Tensor):
+                raise TypeError(f"expected a tensor or None as grad, got {type(grad).__name__}")
+            if grad.shape != self.shape or grad.dtype != self.dtype:
+                raise RuntimeError(
+                    f"expected a grad like its tensor, {self.dtype}{list(self.shape)}, "
+                    f"got {grad.dtype}{list(grad.shape)}"
+                )
+        self.gradient = grad
+
+    @grad.deleter
+    def grad(self) -> None:
+        self.gradient = None
+
+    @property
     def data(self) -> Tensor:
         """The same memory off the tape.  To write to it between forward and backward is at your own risk."""
         return self.detach()
@@ -89,7 +123,7 @@ class Tensor(Variable):
     def data(self, other: Tensor) -> None:
         if not isinstance(other, Tensor):
             raise TypeError(f"expected a tensor as data, got {type(other).__name__}")
-        if self.requires_grad and other.array.dtype.kind != "f":
+        if self.tracked and other.array.dtype.kind != "f":
             raise TypeError(f"expected floats, as this tensor requires a gradient, got {other.dtype}")
         self.array, self.version = other.array, other.version
 
@@ -133,7 +167,7 @@ class Tensor(Variable):
             raise RuntimeError(f"only tensors of floats can require gradients, got {self.dtype}")
         if not requires_grad and self.creator is not None:
             raise RuntimeError("only a leaf can stop requiring a gradient; use detach() for the values of a result")
-        self.requires_grad = requires_grad
+        self.tracked = builtins.bool(requires_grad)
         return self
 
     def detach(self) -> Tensor:
@@ -234,7 +268,9 @@ class Tensor(Variable):
         return builtins.int(self.array.item())
 
     def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if self.array.ndim == 0 else format(repr(self), spec)
+        if spec and self.array.ndim:
+            raise TypeError(f"only a tensor without axes can be written as {spec!r}, got shape {list(self.shape)}")
+        return repr(self) if self.array.ndim else format(self.item(), spec)
 
     def __repr__(self) -> str:
         return represent(self)
@@ -244,14 +280,14 @@ class Tensor(Variable):
     def __deepcopy__(self, memo: dict[builtins.int, Any]) -> Tensor:
         if self.creator is not None:
             raise RuntimeError("only leaves can be copied with deepcopy; use detach() or clone() for a result")
-        copy = rebuild(type(self), self.array.copy(), self.requires_grad)
+        copy = rebuild(type(self), self.array.copy(), self.tracked)
         memo[id(self)] = copy
-        if self.grad is not None:
-            copy.grad = self.grad.__deepcopy__(memo)
+        if self.gradient is not None:
+            copy.gradient = self.gradient.__deepcopy__(memo)
         return copy
 
     def __reduce__(self) -> Any:
-        return rebuild, (type(self), self.array, self.requires_grad)
+        return rebuild, (type(self), self.array, self.tracked)
 
     # As a sequence
 
@@ -442,12 +478,16 @@ class Tensor(Variable):
     @property
     def mT(self) -> Tensor:  # noqa: N802
         """The last two axes exchanged."""
+        if self.array.ndim < 2:
+            raise RuntimeError(f"mT expects a matrix or a batch of them, got shape {list(self.shape)}")
         return operations.transpose(self, -2, -1)
 
     __getitem__ = indexing.item_at
     __setitem__ = indexing.put_at
 
     def __iter__(self) -> Iterator[Tensor]:
+        if not self.array.ndim:
+            raise TypeError("iteration over a tensor without axes")
         return iter(operations.unbind(self))
 
     # Products of matrices
@@ -475,7 +515,7 @@ def requested_type(target: Any, dtype: Any, device: Any) -> np.dtype | None:
 def rebuild(cls: type[Tensor], array: np.ndarray, requires_grad: builtins.bool) -> Tensor:
     """A leaf from its parts, for pickle and deepcopy."""
     x = cls.__new__(cls)
-    x.array, x.requires_grad, x.grad = array, requires_grad, None
+    x.array, x.tracked, x.gradient = array, requires_grad, None
     x.creator, x.index, x.version = None, 0, [0, 0]
     return x
 

@@ -14,7 +14,7 @@ from .. import _kernels as kernels
 from ..autograd import Operation, wrap
 from .elementwise import Square
 from .families import Binary, FromInput, broadcast_shape, unbroadcast
-from .promotion import Operand, as_float, as_operand, meet, promote
+from .promotion import Operand, as_float, as_operand, fitted, meet, refuse_bools, to_type
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -165,19 +165,23 @@ class Remainder(Binary):
     __slots__ = ("x", "y")
     numpy = np.remainder
 
+    x: Any
+    y: Any
+
     @staticmethod
     def kernel(z: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         with np.errstate(all="ignore"):
             return np.remainder(x, y, out=z)
 
     def keep(self, x: np.ndarray, y: np.ndarray) -> None:
-        self.x, self.y = x, y
+        self.x, self.y = (x, y) if self.needs_input_grad[1] else (None, None)
 
     def dx(self, dz: np.ndarray) -> np.ndarray:
         return dz
 
     def dy(self, dz: np.ndarray) -> np.ndarray:
-        return multiplied(dz, -np.floor_divide(self.x, self.y))
+        with np.errstate(all="ignore"):
+            return multiplied(dz, np.asarray(-np.floor_divide(self.x, self.y)))
 
 
 class Clamp(FromInput):
@@ -215,8 +219,7 @@ def add(input: Operand, other: Operand, *, alpha: float = 1) -> Tensor:
     >>> batten.add(batten.tensor([1.0, 2.0]), 10)
     tensor([11., 12.])
     """
-    x, y = meet(input, other if alpha == 1 else mul(other, alpha))
-    return Add.apply(x, y)
+    return Add.apply(*scaled("add", input, other, alpha))
 
 
 def sub(input: Operand, other: Operand, *, alpha: float = 1) -> Tensor:
@@ -226,8 +229,19 @@ def sub(input: Operand, other: Operand, *, alpha: float = 1) -> Tensor:
     >>> batten.sub(batten.tensor([1.0, 2.0]), batten.tensor([1.0, 1.0]), alpha=2)
     tensor([-1.,  0.])
     """
-    x, y = meet(input, other if alpha == 1 else mul(other, alpha))
+    x, y = scaled("sub", input, other, alpha)
+    refuse_bools("sub", x.array)
     return Sub.apply(x, y)
+
+
+def scaled(name: str, input: Operand, other: Operand, alpha: float) -> Any:
+    """Two operands as tensors of one type, the second times alpha."""
+    x, y = meet(input, other)
+    if alpha == 1:
+        return x, y
+    if isinstance(alpha, float) and y.array.dtype.kind != "f":
+        raise TypeError(f"{name} of {y.array.dtype} expects an integer as alpha, got {alpha}")
+    return x, Mul.apply(y, to_type(as_operand(alpha), y.array.dtype))
 
 
 def mul(input: Operand, other: Operand) -> Tensor:
@@ -250,7 +264,9 @@ def div(input: Operand, other: Operand) -> Tensor:
     tensor([0.2500, 0.5000])
     """
     x, y = meet(input, other)
-    return Div.apply(as_float(x), as_float(y))
+    if x.array.dtype.kind != "f":  # each by itself: as integers of one type they may be others
+        x, y = as_float(input), as_float(other)
+    return Div.apply(x, y)
 
 
 def floor_divide(input: Operand, other: Operand) -> Tensor:
@@ -279,7 +295,8 @@ def remainder(input: Operand, other: Operand) -> Tensor:
 def nonzero_divisor(name: str, input: Operand, other: Operand) -> Any:
     """Two operands as tensors of one type; floats can be divided by zero, integers cannot."""
     x, y = meet(input, other)
-    if y.array.dtype.kind != "f" and not y.array.all():
+    refuse_bools(name, x.array)
+    if y.array.dtype.kind != "f" and x.array.size and not y.array.all():
         raise ZeroDivisionError(f"{name} of integers by zero")
     return x, y
 
@@ -292,6 +309,9 @@ def pow(input: Operand, exponent: Operand) -> Tensor:
     tensor([1., 4., 9.])
     """
     x, y = meet(input, exponent)
+    refuse_bools("pow", x.array)
+    if x.array.dtype.kind != "f" and (as_operand(exponent).array < 0).any():
+        raise ValueError("pow of integers expects exponents of at least 0; use .float() first for others")
     return Square.apply(x) if type(exponent) in (int, float) and exponent == 2 else Pow.apply(x, y)
 
 
@@ -329,13 +349,15 @@ def clamp(input: Operand, min: Operand | None = None, max: Operand | None = None
     x = as_operand(input)
     if x.array.dtype.kind == "f" and isinstance(min, BOUND) and isinstance(max, BOUND):
         return Clamp.apply(x, a=-math.inf if min is None else min, b=math.inf if max is None else max)
-    # Where a bound is met exactly, the gradient is the input's.
+    x, *bounds = fitted("clamp", x, *[bound for bound in (min, max) if bound is not None])
+    broadcast_shape("clamp", x.array, *[bound.array for bound in bounds])
+    # Where a bound is met exactly, the gradient is the input's; a bound of NaN makes NaN.
     if min is not None:
-        x, low = promote(x, min)
-        x = where(wrap(np.asarray(x.array < low.array)), low, x)
+        low = bounds[0]
+        x = where(wrap(np.asarray((x.array < low.array) | np.isnan(low.array))), low, x)
     if max is not None:
-        x, high = promote(x, max)
-        x = where(wrap(np.asarray(x.array > high.array)), high, x)
+        high = bounds[-1]
+        x = where(wrap(np.asarray((x.array > high.array) | np.isnan(high.array))), high, x)
     return x
 
 
@@ -359,4 +381,4 @@ def where(condition: Operand, input: Operand | None = None, other: Operand | Non
         raise TypeError("where expects a condition alone, or with both input and other")
     if mask.array.dtype != np.bool_:
         raise TypeError(f"where expects a condition of bool, got {mask.array.dtype}")
-    return Where.apply(mask, *meet(input, other))
+    return Where.apply(mask, *fitted("where", input, other))

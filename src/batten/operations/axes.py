@@ -2,22 +2,65 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 
 __all__: list[str] = []
 
+F = TypeVar("F", bound=Callable[..., Any])
+
+NUMPY = {"axis": "dim", "keepdims": "keepdim"}
+
+
+def numpy_names(function: F) -> F:
+    """Lets a function be called with NumPy's `axis` and `keepdims`, too, as PyTorch does."""
+
+    @functools.wraps(function)
+    def renamed(*args: Any, **kwargs: Any) -> Any:
+        for theirs in NUMPY.keys() & kwargs:
+            if NUMPY[theirs] in kwargs:
+                raise TypeError(f"{function.__name__} expects {NUMPY[theirs]} or {theirs}, got both")
+            kwargs[NUMPY[theirs]] = kwargs.pop(theirs)
+        return function(*args, **kwargs)
+
+    return renamed  # type: ignore[return-value]
+
+
+def also_named(name: str) -> Callable[[F], F]:
+    """Lets what a function takes as f(x, 2, 3) or f(x, (2, 3)) be given by name, too: f(x, dims=(2, 3))."""
+
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def named(*args: Any, **kwargs: Any) -> Any:
+            if name in kwargs:
+                args = (*args, kwargs.pop(name))
+            return function(*args, **kwargs)
+
+        return named  # type: ignore[return-value]
+
+    return decorate
+
 
 def axis_of(name: str, x: np.ndarray, dim: Any) -> int:
     """One axis, counted from the front.  A tensor without axes has one for this purpose, as in PyTorch."""
     rank = x.ndim or 1
-    axis = operator.index(dim)
+    try:
+        axis = operator.index(dim)
+    except TypeError:
+        raise TypeError(f"{name} expects an integer as dim, got {dim!r}") from None
     if not -rank <= axis < rank:
         raise IndexError(f"{name} expects a dim from {-rank} to {rank - 1}, got {axis}")
     return axis % rank
+
+
+def new_axis_of(name: str, x: np.ndarray, dim: Any) -> int:
+    """Where a new axis goes, counted from the front."""
+    return axis_of(name, np.expand_dims(x, 0), dim)
 
 
 def axes_of(name: str, x: np.ndarray, dim: Any) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..autograd import wrap
-from .axes import axes_of
+from .axes import axes_of, numpy_names
 from .families import broadcast_shape
 from .promotion import Operand, as_operand, meet
 
@@ -209,6 +209,7 @@ def bitwise_not(input: Operand) -> Tensor:
     return asked(np.bitwise_not, input)
 
 
+@numpy_names
 def all(input: Operand, dim: Any = None, keepdim: bool = False) -> Tensor:
     """Are all elements true, along the axes `dim` or altogether?
 
@@ -216,10 +217,10 @@ def all(input: Operand, dim: Any = None, keepdim: bool = False) -> Tensor:
     >>> batten.all(batten.tensor([[True, True], [True, False]]), 1)
     tensor([ True, False])
     """
-    x = as_operand(input).array
-    return wrap(np.asarray(np.all(x, axes_of("all", x, dim), keepdims=keepdim)))
+    return summarized(np.all, input, dim, keepdim)
 
 
+@numpy_names
 def any(input: Operand, dim: Any = None, keepdim: bool = False) -> Tensor:
     """Is any element true, along the axes `dim` or altogether?
 
@@ -227,8 +228,14 @@ def any(input: Operand, dim: Any = None, keepdim: bool = False) -> Tensor:
     >>> batten.any(batten.tensor([[False, False], [True, False]]), 1)
     tensor([False,  True])
     """
+    return summarized(np.any, input, dim, keepdim)
+
+
+def summarized(function: Any, input: Operand, dim: Any, keepdim: bool) -> Tensor:
+    """What np.all or np.any says; as in PyTorch, bytes are answered by bytes."""
     x = as_operand(input).array
-    return wrap(np.asarray(np.any(x, axes_of("any", x, dim), keepdims=keepdim)))
+    answer = function(x, axes_of(function.__name__, x, dim), keepdims=keepdim)
+    return wrap(np.asarray(answer, x.dtype if x.dtype == np.uint8 else np.bool_))
 
 
 def allclose(

@@ -124,6 +124,7 @@ def joined(a: str, x: Tensor, b: str, y: Tensor, needed: set[str], lengths: dict
     """Two operands as one, over the letters of both that are needed."""
     a, x = summed(a, x, needed | set(b))
     b, y = summed(b, y, needed | set(a))
+    x, y = promote(x, y)  # a sum of small integers is of large ones
     both = [c for c in a if c in b]
     batch = [c for c in both if c in needed]
     inner = [c for c in both if c not in needed]

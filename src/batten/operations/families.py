@@ -13,6 +13,7 @@ import numpy as np
 
 from .. import _kernels as kernels
 from ..autograd import Operation
+from .promotion import refuse_bools
 
 __all__: list[str] = []
 
@@ -35,6 +36,7 @@ class Unary(Operation):
     def compute(self, x: np.ndarray) -> np.ndarray:
         if x.dtype.kind == "f":
             return self.kernel(kernels.empty_like(x), x, self.a, self.b)
+        refuse_bools(type(self).__name__.lower(), x)
         return np.asarray(self.numpy(x))
 
 

@@ -14,10 +14,10 @@ import numpy as np
 from .. import _kernels as kernels
 from ..autograd import Operation, Variable, is_grad_enabled
 from .arithmetic import Where
-from .axes import axis_of
+from .axes import axis_of, numpy_names
 from .families import zeros
 from .inplace import refuse_read_only
-from .promotion import CATEGORY, Operand, as_operand, to_type
+from .promotion import NUMBERS, Operand, as_operand, held, one_number
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -66,6 +66,7 @@ class IndexSelect(Operation):
     axis: int
 
     def forward(self, x: np.ndarray, index: np.ndarray) -> np.ndarray:
+        index = np.atleast_1d(index)
         self.index, self.shape = index, x.shape
         shape = (*x.shape[: self.axis], len(index), *x.shape[self.axis + 1 :])
         return np.take(x, index, self.axis, out=kernels.empty(shape, x.dtype), mode="clip")
@@ -141,8 +142,8 @@ def plain(index: Any) -> Any:
     elif isinstance(index, (bool, np.bool_)):
         index = np.asarray(index)
     if isinstance(index, np.ndarray):
-        if index.dtype.kind not in "iub":
-            raise IndexError(f"an index has integers or bools, got {index.dtype}")
+        if index.dtype.kind not in "iub" or index.dtype == np.uint8:  # PyTorch takes bytes for bools
+            raise IndexError(f"an index has bools, or integers with a sign, got {index.dtype}")
         return int(index) if index.ndim == 0 and index.dtype.kind != "b" else index
     if index is None or index is Ellipsis or isinstance(index, slice):
         return index
@@ -156,9 +157,10 @@ def parsed(index: Any, rank: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     entries = [plain(i) for i in index] if isinstance(index, tuple) else [plain(index)]
     taken = [i.ndim if isinstance(i, np.ndarray) and i.dtype == np.bool_ else 1 for i in entries]
     used = sum([n for i, n in zip(entries, taken, strict=True) if i is not None and i is not Ellipsis])
-    dots = sum([i is Ellipsis for i in entries])
-    if dots > 1 or used > rank:
-        raise IndexError(f"too many indices, or more than one ...: {used} for a tensor of {rank} axes")
+    if used > rank:
+        raise IndexError(f"too many indices for a tensor of {rank} axes: {used}")
+    if sum([i is Ellipsis for i in entries]) > 1:
+        raise IndexError("an index has one ... at most")
     view: list[Any] = []
     pick: list[Any] = []
     for entry, axes in zip(entries, taken, strict=True):
@@ -193,7 +195,7 @@ def item_at(x: Tensor, index: Any) -> Tensor:
 
 def put_at(x: Tensor, index: Any, value: Operand) -> None:
     """x[index] = value, where no gradient is asked for."""
-    source = as_operand(value)
+    source = held("assignment", value, x.array.dtype) if isinstance(value, NUMBERS) else as_operand(value)
     if is_grad_enabled() and (x.requires_grad or source.requires_grad):
         raise RuntimeError(
             "elements cannot be assigned where the change would have to be recorded for a gradient; "
@@ -206,17 +208,17 @@ def put_at(x: Tensor, index: Any, value: Operand) -> None:
     x.version[0] += 1
 
 
-def checked_index(name: str, x: Tensor, axis: int, index: Any) -> Tensor:
+def checked_index(name: str, x: np.ndarray, axis: int, index: np.ndarray) -> np.ndarray:
     """Integers from 0 to the length of an axis."""
-    positions = as_operand(index)
-    array, n = positions.array, x.array.shape[axis] if x.array.ndim else 1
-    if array.dtype.kind not in "iu":
-        raise TypeError(f"{name} expects an index of integers, got {array.dtype}")
-    if array.size and (array.min() < 0 or array.max() >= n):
-        raise IndexError(f"{name} expects indices from 0 to {n - 1}, got {array.min()} to {array.max()}")
-    return positions
+    n = x.shape[axis] if x.ndim else 1
+    if index.dtype.kind not in "iu":
+        raise TypeError(f"{name} expects an index of integers, got {index.dtype}")
+    if index.size and (index.min() < 0 or index.max() >= n):
+        raise IndexError(f"{name} expects indices below {n} and not below 0, got {index.min()} to {index.max()}")
+    return index
 
 
+@numpy_names
 def index_select(input: Operand, dim: int, index: Operand) -> Tensor:
     """The slices of an axis that a list of integers names, in its order.
 
@@ -227,15 +229,16 @@ def index_select(input: Operand, dim: int, index: Operand) -> Tensor:
     """
     x = as_operand(input)
     axis = axis_of("index_select", x.array, dim)
-    positions = checked_index("index_select", x, axis, index)
-    if positions.array.ndim != 1 or not x.array.ndim:
-        raise ValueError(
-            "index_select expects a tensor with axes and an index with one, "
-            f"got {list(x.array.shape)} and {list(positions.array.shape)}"
-        )
+    positions = as_operand(index)
+    if positions.array.ndim > 1:
+        raise IndexError(f"index_select expects an index with one axis, got {list(positions.array.shape)}")
+    if not x.array.ndim:
+        raise IndexError("index_select expects a tensor with axes, got one without")
+    checked_index("index_select", x.array, axis, positions.array)
     return IndexSelect.apply(x, positions, axis=axis)
 
 
+@numpy_names
 def gather(input: Operand, dim: int, index: Operand) -> Tensor:
     """For each place of index the element of input at that place, but at the index along dim.
 
@@ -249,10 +252,11 @@ def gather(input: Operand, dim: int, index: Operand) -> Tensor:
     """
     x = as_operand(input)
     axis = axis_of("gather", x.array, dim)
-    positions = checked_index("gather", x, axis, index)
+    positions = as_operand(index)
     shape, wanted = x.array.shape, positions.array.shape
     if len(wanted) != len(shape) or any(w > n for i, (w, n) in enumerate(zip(wanted, shape, strict=True)) if i != axis):
         raise ValueError(f"gather expects an index within {list(shape)} but for dim {dim}, got {list(wanted)}")
+    checked_index("gather", x.array, axis, positions.array)
     return Gather.apply(x, positions, axis=axis) if shape else x.clone()
 
 
@@ -263,14 +267,10 @@ def masked_fill(input: Operand, mask: Operand, value: Operand) -> Tensor:
     >>> batten.masked_fill(batten.tensor([1.0, 2.0]), batten.tensor([True, False]), 9)
     tensor([9., 2.])
     """
-    x, chosen, filling = as_operand(input), as_operand(mask), as_operand(value)
+    x, chosen = as_operand(input), as_operand(mask)
     if chosen.array.dtype != np.bool_:
         raise TypeError(f"masked_fill expects a mask of bools, got {chosen.dtype}")
-    if filling.array.ndim:
-        raise ValueError(f"masked_fill expects one number, got shape {list(filling.shape)}")
-    if CATEGORY[filling.array.dtype.kind] > CATEGORY[x.array.dtype.kind]:
-        raise TypeError(f"masked_fill cannot put a {filling.dtype} in a tensor of {x.dtype}")
-    return Where.apply(chosen, to_type(filling, x.array.dtype), x)
+    return Where.apply(chosen, one_number("masked_fill", value, x.array.dtype), x)
 
 
 def triangle(operation: type[Triangle], input: Operand, diagonal: int) -> Tensor:

@@ -11,7 +11,7 @@ import numpy as np
 from .. import dtypes
 from ..autograd import is_grad_enabled
 from .arithmetic import Where
-from .promotion import CATEGORY, Operand, as_operand, constant, to_type
+from .promotion import CATEGORY, Operand, as_operand, constant, one_number, to_type
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -64,9 +64,7 @@ def fill_(input: Tensor, value: Operand) -> Tensor:
     >>> batten.zeros(2).fill_(3)
     tensor([3., 3.])
     """
-    if as_operand(value).array.ndim:
-        raise ValueError(f"fill_ expects one number, got shape {list(as_operand(value).array.shape)}")
-    return copy_(input, value)
+    return copy_(input, one_number("fill_", value, input.array.dtype))
 
 
 def zero_(input: Tensor) -> Tensor:
@@ -109,6 +107,8 @@ def replace(x: Tensor, result: Tensor) -> Tensor:
     """Puts a result's values in x's memory, and x in the result's place on the tape."""
     if result.array.shape != x.array.shape:
         raise ValueError(f"expected a result of shape {list(x.shape)} to put in place, got {list(result.shape)}")
+    if x.tracked and not result.tracked and is_grad_enabled():
+        raise RuntimeError("a result that has no gradient cannot take the place of a tensor that has one; detach() it")
     if CATEGORY[result.array.dtype.kind] > CATEGORY[x.array.dtype.kind]:
         raise TypeError(f"result type {result.dtype} can't be cast to the desired output type {x.dtype} in place")
     if result.requires_grad:
@@ -132,5 +132,5 @@ def take_place(x: Tensor, result: Tensor) -> None:
             kept = getattr(creator, slot)
             setattr(creator, slot, None if kept is None else kept.copy())
         creator.versions = [entry for entry in creator.versions if entry[0] not in overwritten]
-    x.creator, x.index, x.requires_grad = creator, result.index, True
+    x.creator, x.index, x.tracked = creator, result.index, True
     x.version[1] += 1

@@ -11,7 +11,7 @@ from .. import _kernels as kernels
 from ..autograd import Operation
 from .arithmetic import mul
 from .families import unbroadcast
-from .promotion import Operand, as_operand
+from .promotion import Operand, as_operand, refuse_bools
 from .shape import squeeze, unsqueeze
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ def checked(name: str, expected: str, input: Operand, other: Operand, ranks: tup
         raise ValueError(f"{name} expects {expected}, got {list(x.shape)} and {list(y.shape)}")
     if x.dtype != y.dtype:
         raise TypeError(f"{name} expects tensors of one type, got {x.dtype} and {y.dtype}")
+    refuse_bools(name, x)
     return a, b
 
 

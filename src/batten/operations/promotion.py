@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["result_type"]
 
 # What stands beside a tensor in an operator.
-Operand: TypeAlias = Union["Tensor", np.ndarray, np.number, np.bool_, float]
+Operand: TypeAlias = Union["Tensor", np.ndarray, np.integer, np.floating, np.bool_, float]
 
 CATEGORY = {"b": 0, "u": 1, "i": 1, "f": 2}
-NUMBERS = (bool, int, float, np.number, np.bool_)
+NUMBERS = (bool, int, float, np.integer, np.floating, np.bool_)
 
 
 def as_operand(x: Any) -> Tensor:
@@ -41,8 +41,40 @@ def as_operand(x: Any) -> Tensor:
 
 
 def constant(x: Any, dtype: np.dtype) -> Tensor:
-    """A number as a tensor without axes."""
-    return wrap(np.asarray(x, dtype))
+    """A number as a tensor without axes; one too large for float32 becomes infinite."""
+    if -1e38 < x < 1e38:
+        return wrap(np.asarray(x, dtype))
+    with np.errstate(all="ignore"):
+        return wrap(np.asarray(x, dtype))
+
+
+def held(name: str, x: Any, dtype: np.dtype) -> Tensor:
+    """A number as a tensor of a type; integers must be able to hold it, but for a fraction, which they drop."""
+    value = np.asarray(x)
+    expect_fit(name, value, dtype)
+    return wrap(cast(value, dtype))
+
+
+def one_number(name: str, x: Operand, dtype: np.dtype) -> Tensor:
+    """A number, or a tensor of one, in a type."""
+    if isinstance(x, NUMBERS):
+        return held(name, x, dtype)
+    tensor = as_operand(x)
+    if tensor.array.ndim:
+        raise ValueError(f"{name} expects one number, got shape {list(tensor.shape)}")
+    return to_type(tensor, dtype)
+
+
+def expect_fit(name: str, values: np.ndarray, dtype: np.dtype) -> None:
+    """Refuses what is beyond the range of a type of integers; bytes may count back from 256, as in PyTorch."""
+    if dtype.kind not in "iu" or values.dtype.kind == "b" or not values.size:
+        return
+    low, high = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+    if dtype.kind == "u" and values.dtype.kind == "i":
+        low = -high
+    if not ((values >= low) & (values < high + 1)).all():
+        shown = values.item() if values.size == 1 else f"numbers from {values.min()} to {values.max()}"
+        raise ValueError(f"{name} cannot put {shown} in a tensor of {dtype}")
 
 
 def number_type(x: Any) -> np.dtype:
@@ -77,6 +109,8 @@ def type_and_rank(x: Any) -> tuple[np.dtype, int]:
     if isinstance(x, (Variable, np.ndarray)):
         array = x.array if isinstance(x, Variable) else x
         return array.dtype, 2 if array.ndim else 1
+    if not isinstance(x, NUMBERS):
+        raise TypeError(f"expected a tensor, an array or a number, got {type(x).__name__}")
     return number_type(x), 0
 
 
@@ -126,6 +160,12 @@ def promote(*operands: Operand) -> list[Tensor]:
     return [to_type(x, dtype) for x in tensors]
 
 
+def fitted(name: str, *operands: Operand) -> list[Tensor]:
+    """The operands as tensors of the type in which they meet, which must hold those that are numbers."""
+    dtype = result_type(*operands)
+    return [held(name, x, dtype) if isinstance(x, NUMBERS) else to_type(as_operand(x), dtype) for x in operands]
+
+
 def meet(x: Operand, y: Operand) -> Any:
     """Two operands as tensors of one type.  Tensors alike, and a number beside floats, take the short way."""
     if isinstance(x, Variable):
@@ -138,6 +178,12 @@ def meet(x: Operand, y: Operand) -> Any:
     elif (type(x) is float or type(x) is int) and isinstance(y, Variable) and y.array.dtype.kind == "f":
         return constant(x, y.array.dtype), y
     return promote(x, y)
+
+
+def refuse_bools(name: str, *arrays: np.ndarray) -> None:
+    """Bools are not numbers: most arithmetic with them alone is a mistake."""
+    if any(x.dtype.kind == "b" for x in arrays):
+        raise TypeError(f"{name} expects numbers, got bools; use .int() or .float() first")
 
 
 def as_float(x: Operand) -> Tensor:

@@ -15,9 +15,9 @@ from .. import _kernels as kernels
 from .. import dtypes
 from ..autograd import Operation, Variable, wrap
 from .arithmetic import maximum, minimum
-from .axes import axes_of, axis_of, kept_shape, left_shape, length_of
+from .axes import axes_of, axis_of, kept_shape, left_shape, length_of, numpy_names
 from .elementwise import abs
-from .families import contiguous, zeros
+from .families import contiguous, copied, zeros
 from .promotion import Operand, as_operand, floats, to_type
 
 if TYPE_CHECKING:
@@ -159,7 +159,8 @@ class Extreme(Reduction):
         return self.y
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
-        chosen = self.x == self.restored(self.y)
+        y = self.restored(self.y)
+        chosen = (self.x == y) | (np.isnan(self.x) & np.isnan(y))
         with np.errstate(all="ignore"):
             each = self.restored(dy) / chosen.sum(self.axes, keepdims=True, dtype=dy.dtype)
         return np.where(chosen, each, dy.dtype.type(0))
@@ -181,11 +182,13 @@ class ExtremeAlong(Reduction):
     __slots__ = ("index",)
 
     family: type[Extreme]
+    index: Any
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         self.shape = x.shape
-        y, self.index = extreme(self.family, x, self.axes, self.keepdim)
-        return y, self.index
+        y, index = extreme(self.family, x, self.axes, self.keepdim)
+        self.index = index.copy() if self.needs_input_grad[0] else None  # the user may change the index that he gets
+        return y, index
 
     def backward(self, dy: np.ndarray, _: None) -> np.ndarray:
         dx = zeros(self.shape, dy.dtype)
@@ -212,7 +215,7 @@ def extreme(
     """The extreme elements, and their indices along the axes taken as one."""
     n = length_of(x, axes)
     if not n:
-        raise IndexError(f"{family.__name__.lower()} of no elements: dim {list(axes)} of shape {list(x.shape)}")
+        raise IndexError(f"no largest or smallest of no elements: dim {list(axes)} of shape {list(x.shape)}")
     shape = kept_shape(x, axes) if keepdim else left_shape(x, axes)
     first, count = axes[0] if axes else 0, len(axes)
     if axes != tuple(range(first, first + count)):
@@ -238,7 +241,8 @@ class Prod(Reduction):
     def forward(self, x: np.ndarray) -> np.ndarray:
         self.x = x
         y, kept = self.allocate(x)
-        np.prod(x, self.axes, keepdims=True, out=kept)
+        with np.errstate(all="ignore"):
+            np.prod(x, self.axes, keepdims=True, out=kept)
         return y
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
@@ -246,9 +250,10 @@ class Prod(Reduction):
         moved = np.moveaxis(self.x, self.axes, last)
         x = moved.reshape(*left_shape(self.x, self.axes), length_of(self.x, self.axes))
         before, after = np.ones_like(x), np.ones_like(x)
-        np.cumprod(x[..., :-1], -1, out=before[..., 1:])
-        np.cumprod(x[..., :0:-1], -1, out=after[..., -2::-1])
-        others = np.moveaxis((before * after).reshape(moved.shape), last, self.axes)
+        with np.errstate(all="ignore"):
+            np.cumprod(x[..., :-1], -1, out=before[..., 1:])
+            np.cumprod(x[..., :0:-1], -1, out=after[..., -2::-1])
+            others = np.moveaxis((before * after).reshape(moved.shape), last, self.axes)
         return kernels.mul(kernels.empty_like(others), others, self.restored(dy))
 
 
@@ -260,11 +265,19 @@ class Cumsum(Operation):
     axis: int
 
     def forward(self, x: np.ndarray) -> np.ndarray:
-        y = kernels.empty(x.shape, x.dtype)
-        return np.cumsum(x, self.axis, out=y) if x.ndim else kernels.copy(y, x)
+        return sums(x, self.axis, kernels.empty(x.shape, x.dtype)) if x.ndim else copied(x)
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
-        return np.flip(np.cumsum(np.flip(dy, self.axis), self.axis), self.axis) if dy.ndim else dy
+        if not dy.ndim:
+            return dy
+        back = np.flip(dy, self.axis)
+        return np.flip(sums(back, self.axis, kernels.empty(dy.shape, dy.dtype)), self.axis)
+
+
+def sums(x: np.ndarray, axis: int, y: np.ndarray) -> np.ndarray:
+    """The sums along an axis up to each element, in y."""
+    with np.errstate(all="ignore"):
+        return np.cumsum(x, axis, out=y)
 
 
 class Norm(Reduction):
@@ -292,8 +305,8 @@ class Norm(Reduction):
         if self.p != 2:
             size = kernels.abs(kernels.empty_like(ratio), ratio)
             kernels.pow(size, size, np.asarray(self.p - 1, size.dtype))
-            size[ratio == 0] = 0
-            kernels.mul(ratio, kernels.sign(ratio, ratio), size)
+            size[self.x == 0] = 0
+            kernels.mul(ratio, kernels.sign(ratio, self.x), size)
         return kernels.mul(ratio, ratio, dy)
 
 
@@ -316,6 +329,7 @@ def averaged(name: str, input: Operand, dtype: Any = None) -> Tensor:
     return floats(name, x if dtype is None else to_type(x, dtypes.as_dtype(dtype)))
 
 
+@numpy_names
 def sum(input: Operand, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The sum over the axes `dim`, all of them by default.
 
@@ -327,6 +341,7 @@ def sum(input: Operand, dim: Any = None, keepdim: bool = False, *, dtype: Any = 
     return reduced(Sum, summable(input, dtype), dim, keepdim)
 
 
+@numpy_names
 def mean(input: Operand, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The mean over the axes `dim`, all of them by default; NaN of no elements.
 
@@ -337,6 +352,7 @@ def mean(input: Operand, dim: Any = None, keepdim: bool = False, *, dtype: Any =
     return reduced(Mean, averaged("mean", input, dtype), dim, keepdim)
 
 
+@numpy_names
 def var(
     input: Operand, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float = 1
 ) -> Tensor:
@@ -350,6 +366,7 @@ def var(
     return reduced(Var, x, dim, keepdim, correction=correction)
 
 
+@numpy_names
 def std(
     input: Operand, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float = 1
 ) -> Tensor:
@@ -377,7 +394,8 @@ class Extremes(NamedTuple):
     indices: Tensor
 
 
-def max(input: Operand, dim: Any = None, keepdim: bool = False) -> Any:
+@numpy_names
+def max(input: Operand, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
     """The largest element; along an axis `dim` a tuple (values, indices); of two tensors their `maximum`.
 
     >>> import batten
@@ -387,10 +405,11 @@ def max(input: Operand, dim: Any = None, keepdim: bool = False) -> Any:
     >>> batten.max(x, 1).indices
     tensor([1, 0])
     """
-    return extreme_of(Max, maximum, input, dim, keepdim)
+    return extreme_of(Max, maximum, input, dim if other is None else other, keepdim)
 
 
-def min(input: Operand, dim: Any = None, keepdim: bool = False) -> Any:
+@numpy_names
+def min(input: Operand, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
     """The smallest element; along an axis `dim` a tuple (values, indices); of two tensors their `minimum`.
 
     >>> import batten
@@ -400,19 +419,20 @@ def min(input: Operand, dim: Any = None, keepdim: bool = False) -> Any:
     >>> batten.min(x, 0).values
     tensor([1., 3.])
     """
-    return extreme_of(Min, minimum, input, dim, keepdim)
+    return extreme_of(Min, minimum, input, dim if other is None else other, keepdim)
 
 
 def extreme_of(along: type[ExtremeAlong], of_two: Any, input: Operand, dim: Any, keepdim: bool) -> Any:
     x = as_operand(input)
-    if isinstance(dim, Variable):
-        return of_two(x, dim)
+    if isinstance(dim, (Variable, np.ndarray)):
+        return of_two(input, dim)
     if dim is None:
-        return reduced(along.family, x, None, False)
+        return reduced(along.family, x, None, keepdim)
     axis = axis_of(along.__name__.lower(), x.array, dim)
     return Extremes(*along.apply(x, axes=(axis,) if x.array.ndim else (), keepdim=keepdim))
 
 
+@numpy_names
 def amax(input: Operand, dim: Any = (), keepdim: bool = False) -> Tensor:
     """The largest element over the axes `dim`; elements that are equally large share the gradient.
 
@@ -423,6 +443,7 @@ def amax(input: Operand, dim: Any = (), keepdim: bool = False) -> Tensor:
     return reduced(Amax, as_operand(input), dim, keepdim)
 
 
+@numpy_names
 def amin(input: Operand, dim: Any = (), keepdim: bool = False) -> Tensor:
     """The smallest element over the axes `dim`; elements that are equally small share the gradient.
 
@@ -433,6 +454,7 @@ def amin(input: Operand, dim: Any = (), keepdim: bool = False) -> Tensor:
     return reduced(Amin, as_operand(input), dim, keepdim)
 
 
+@numpy_names
 def argmax(input: Operand, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """Where the largest element is: its index along `dim`, or among all elements; the first of equals.
 
@@ -443,6 +465,7 @@ def argmax(input: Operand, dim: int | None = None, keepdim: bool = False) -> Ten
     return index_of("argmax", Amax, input, dim, keepdim)
 
 
+@numpy_names
 def argmin(input: Operand, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """Where the smallest element is: its index along `dim`, or among all elements; the first of equals.
 
@@ -459,6 +482,7 @@ def index_of(name: str, family: type[Extreme], input: Operand, dim: int | None, 
     return wrap(extreme(family, x, axes, keepdim)[1])
 
 
+@numpy_names
 def prod(input: Operand, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The product along an axis, or of all elements; its gradient is right where elements are 0, too.
 
@@ -466,9 +490,10 @@ def prod(input: Operand, dim: int | None = None, keepdim: bool = False, *, dtype
     >>> batten.prod(batten.tensor([[1.0, 2.0], [3.0, 4.0]]), 1)
     tensor([ 2., 12.])
     """
-    return reduced(Prod, summable(input, dtype), None if dim is None else (dim,), keepdim and dim is not None)
+    return reduced(Prod, summable(input, dtype), None if dim is None else (dim,), keepdim)
 
 
+@numpy_names
 def cumsum(input: Operand, dim: int, *, dtype: Any = None) -> Tensor:
     """The sums along an axis of all elements up to each.
 

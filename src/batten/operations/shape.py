@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import _kernels as kernels
 from ..autograd import Operation
-from .axes import axes_of, axis_of
+from .axes import also_named, axes_of, axis_of, new_axis_of, numpy_names
 from .families import copied, unbroadcast, zeros
 from .promotion import Operand, as_operand, promote
 
@@ -125,10 +125,10 @@ class Flip(Operation):
     axes: tuple[int, ...]
 
     def forward(self, x: np.ndarray) -> np.ndarray:
-        return copied(np.flip(x, self.axes))
+        return copied(np.asarray(np.flip(x, self.axes)))
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
-        return np.flip(dy, self.axes)
+        return np.asarray(np.flip(dy, self.axes))
 
 
 class Roll(Operation):
@@ -193,15 +193,20 @@ class Unbind(Operation):
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, ...]:
         self.shape = x.shape
-        slices = np.moveaxis(x, self.axis, 0)
-        return tuple([slices[i, ...] for i in range(len(slices))])
+        return slices(x, self.axis)
 
     def backward(self, *dys: np.ndarray | None) -> np.ndarray:
         dx = zeros(self.shape, next(dy.dtype for dy in dys if dy is not None))
-        for part, dy in zip(np.moveaxis(dx, self.axis, 0), dys, strict=True):
+        for part, dy in zip(slices(dx, self.axis), dys, strict=True):
             if dy is not None:
-                part[...] = dy
+                np.copyto(part, dy)
         return dx
+
+
+def slices(x: np.ndarray, axis: int) -> tuple[np.ndarray, ...]:
+    """Views of an axis' slices."""
+    moved = np.moveaxis(x, axis, 0)
+    return tuple([moved[i, ...] for i in range(len(moved))])
 
 
 def numbers(given: Sequence[Any]) -> tuple[int, ...]:
@@ -221,6 +226,7 @@ def inferred(name: str, size: int, shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape
 
 
+@also_named("shape")
 def reshape(input: Operand, *shape: Any) -> Tensor:
     """The elements in another shape; one length may be -1, and is worked out.
 
@@ -280,6 +286,7 @@ def transpose(input: Operand, dim0: int, dim1: int) -> Tensor:
     return Permute.apply(x, order=tuple(order))
 
 
+@also_named("dims")
 def permute(input: Operand, *dims: Any) -> Tensor:
     """The axes in another order: axis i of the result is axis dims[i] of the input.
 
@@ -294,6 +301,7 @@ def permute(input: Operand, *dims: Any) -> Tensor:
     return Permute.apply(x, order=order)
 
 
+@numpy_names
 def squeeze(input: Operand, dim: Any = None) -> Tensor:
     """Without the axes of length one, all of them or those in `dim`.
 
@@ -306,6 +314,7 @@ def squeeze(input: Operand, dim: Any = None) -> Tensor:
     return Reshape.apply(x, shape=tuple([n for i, n in enumerate(x.array.shape) if n != 1 or i not in axes]))
 
 
+@numpy_names
 def unsqueeze(input: Operand, dim: int) -> Tensor:
     """With an axis of length one before axis `dim`.
 
@@ -314,14 +323,12 @@ def unsqueeze(input: Operand, dim: int) -> Tensor:
     (3, 1)
     """
     x = as_operand(input)
-    rank = x.array.ndim + 1
-    if not -rank <= dim < rank:
-        raise IndexError(f"unsqueeze expects a dim from {-rank} to {rank - 1}, got {dim}")
-    axis = dim % rank
+    axis = new_axis_of("unsqueeze", x.array, dim)
     return Reshape.apply(x, shape=(*x.array.shape[:axis], 1, *x.array.shape[axis:]))
 
 
-def expand(input: Operand, *sizes: Any) -> Tensor:
+@also_named("size")
+def expand(input: Operand, *size: Any) -> Tensor:
     """Axes of length one repeated, without a copy, to the sizes given; -1 leaves an axis as it is.
 
     >>> import batten
@@ -330,7 +337,7 @@ def expand(input: Operand, *sizes: Any) -> Tensor:
             [2, 2, 2]])
     """
     x = as_operand(input)
-    shape = numbers(sizes)
+    shape = numbers(size)
     new = len(shape) - x.array.ndim
     if new >= 0:
         shape = tuple([x.array.shape[i - new] if n == -1 and i >= new else n for i, n in enumerate(shape)])
@@ -371,6 +378,7 @@ def contiguous(input: Operand) -> Tensor:
     return x if x.array.flags.c_contiguous else Contiguous.apply(x)
 
 
+@also_named("dims")
 def flip(input: Operand, *dims: Any) -> Tensor:
     """Axes in reverse.
 
@@ -398,6 +406,7 @@ def roll(input: Operand, shifts: Any, dims: Any = None) -> Tensor:
     return Roll.apply(x, shifts=shifts, axes=axes and tuple([axis_of("roll", x.array, d) for d in axes]))
 
 
+@numpy_names
 def cat(tensors: Sequence[Operand], dim: int = 0) -> Tensor:
     """Tensors one after the other along an axis.
 
@@ -412,14 +421,17 @@ def cat(tensors: Sequence[Operand], dim: int = 0) -> Tensor:
     xs = promote(*tensors)
     # PyTorch lets an empty list of numbers stand for nothing, whatever the other shapes.
     xs = [x for x in xs if x.array.shape != (0,)] or xs[:1]
+    if not xs[0].array.ndim:
+        raise ValueError("cat expects tensors with axes, got one without; stack makes an axis of them")
     axis = axis_of("cat", xs[0].array, dim)
     rests = {(*x.array.shape[:axis], *x.array.shape[axis + 1 :]) for x in xs}
-    if len(rests) > 1 or not xs[0].array.ndim or any(x.array.ndim != xs[0].array.ndim for x in xs):
+    if len(rests) > 1 or any(x.array.ndim != xs[0].array.ndim for x in xs):
         shapes = ", ".join(str(list(x.array.shape)) for x in xs)
         raise ValueError(f"cat expects shapes that differ in dim {dim} only, got {shapes}")
     return Cat.apply(*xs, axis=axis)
 
 
+@numpy_names
 def stack(tensors: Sequence[Operand], dim: int = 0) -> Tensor:
     """Tensors of one shape along a new axis.
 
@@ -428,10 +440,12 @@ def stack(tensors: Sequence[Operand], dim: int = 0) -> Tensor:
     tensor([[1, 3],
             [2, 4]])
     """
-    shapes = {as_operand(x).array.shape for x in tensors}
+    xs = promote(*tensors) if len(tensors) else []
+    shapes = {x.array.shape for x in xs}
     if len(shapes) != 1:
         raise ValueError(f"stack expects tensors of one shape, got {', '.join(str(list(s)) for s in shapes) or 'none'}")
-    return cat([unsqueeze(x, dim) for x in tensors], dim)
+    axis = new_axis_of("stack", xs[0].array, dim)
+    return Cat.apply(*[unsqueeze(x, axis) for x in xs], axis=axis)
 
 
 def split(tensor: Operand, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
@@ -456,6 +470,7 @@ def split(tensor: Operand, split_size_or_sections: Any, dim: int = 0) -> tuple[T
     return Split.apply(x, lengths=lengths, axis=axis)
 
 
+@numpy_names
 def chunk(input: Operand, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """An axis in so many pieces of one length, the last perhaps shorter; fewer where it is too short.
 
@@ -470,6 +485,7 @@ def chunk(input: Operand, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     return split(x, -(-n // chunks), dim) if n else split(x, (0,) * chunks, dim)
 
 
+@numpy_names
 def unbind(input: Operand, dim: int = 0) -> tuple[Tensor, ...]:
     """The slices of an axis.
 
@@ -478,6 +494,7 @@ def unbind(input: Operand, dim: int = 0) -> tuple[Tensor, ...]:
     (tensor([1, 2]), tensor([3, 4]))
     """
     x = as_operand(input)
+    axis = axis_of("unbind", x.array, dim)
     if not x.array.ndim:
-        raise ValueError("unbind expects a tensor with an axis, got one without")
-    return Unbind.apply(x, axis=axis_of("unbind", x.array, dim))
+        raise IndexError("unbind expects a tensor with an axis, got one without")
+    return Unbind.apply(x, axis=axis)

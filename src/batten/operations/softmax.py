@@ -11,7 +11,7 @@ import numpy as np
 from .. import _kernels as kernels
 from .. import dtypes
 from ..autograd import Operation
-from .axes import axis_of, length_of
+from .axes import axis_of, length_of, numpy_names
 from .families import contiguous
 from .promotion import Operand, as_float, as_operand, floats, to_type
 from .reduction import Reduction, reduced
@@ -87,13 +87,13 @@ class Logsumexp(Reduction):
         return kernels.mul(dx, dx, self.restored(dy))
 
 
-def along_axis(operation: type[AlongAxis], input: Operand, dim: int, dtype: Any) -> Tensor:
-    name = operation.__name__.lower()
+def along_axis(name: str, operation: type[AlongAxis], input: Operand, dim: int, dtype: Any) -> Tensor:
     x = as_operand(input)
-    x = floats(name, x if dtype is None else to_type(x, dtypes.as_dtype(dtype)))
-    return operation.apply(x, axis=axis_of(name, x.array, dim))
+    axis = axis_of(name, x.array, dim)
+    return operation.apply(floats(name, x if dtype is None else to_type(x, dtypes.as_dtype(dtype))), axis=axis)
 
 
+@numpy_names
 def softmax(input: Operand, dim: int, dtype: Any = None) -> Tensor:
     """exp(input) over its sum along an axis: positive, and adding up to 1.
 
@@ -101,9 +101,10 @@ def softmax(input: Operand, dim: int, dtype: Any = None) -> Tensor:
     >>> batten.softmax(batten.tensor([[0.0, 0.0]]), dim=1)
     tensor([[0.5000, 0.5000]])
     """
-    return along_axis(Softmax, input, dim, dtype)
+    return along_axis("softmax", Softmax, input, dim, dtype)
 
 
+@numpy_names
 def log_softmax(input: Operand, dim: int, dtype: Any = None) -> Tensor:
     """The logarithm of softmax, exact for small probabilities as well.
 
@@ -111,9 +112,10 @@ def log_softmax(input: Operand, dim: int, dtype: Any = None) -> Tensor:
     >>> batten.log_softmax(batten.tensor([[0.0, 0.0]]), dim=1)
     tensor([[-0.6931, -0.6931]])
     """
-    return along_axis(LogSoftmax, input, dim, dtype)
+    return along_axis("log_softmax", LogSoftmax, input, dim, dtype)
 
 
+@numpy_names
 def logsumexp(input: Operand, dim: Any, keepdim: bool = False) -> Tensor:
     """log Σ exp(input) over the axes `dim`, without overflow.
 
