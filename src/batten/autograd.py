@@ -345,11 +345,10 @@ def initial_gradient(output: Any, gradient: Any) -> np.ndarray:
                 f"backward needs a gradient unless the result is a scalar, got shape {list(output.array.shape)}"
             )
         return np.ones(output.array.shape, output.array.dtype)
-    gradient = gradient.array if isinstance(gradient, Variable) else np.asarray(gradient, output.array.dtype)
-    if gradient.shape != output.array.shape or gradient.dtype != output.array.dtype:
+    gradient = np.asarray(gradient.array if isinstance(gradient, Variable) else gradient, output.array.dtype)
+    if gradient.shape != output.array.shape:
         raise RuntimeError(
-            f"expected a gradient like the result, {output.array.dtype}{list(output.array.shape)}, "
-            f"got {gradient.dtype}{list(gradient.shape)}"
+            f"expected a gradient of the result's shape, {list(output.array.shape)}, got {list(gradient.shape)}"
         )
     return gradient
 

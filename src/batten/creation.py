@@ -113,7 +113,7 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"from_numpy expects an array, got {type(ndarray).__name__}")
     if not ndarray.dtype.isnative:
-        raise TypeError(f"from_numpy expects an array in the machine's byte order, got {ndarray.dtype.str}")
+        raise ValueError(f"from_numpy expects an array in the machine's byte order, got {ndarray.dtype.str}")
     dtypes.as_dtype(ndarray.dtype)
     return wrap(np.asarray(ndarray))
 
@@ -262,8 +262,9 @@ def arange(
         dtype = dtypes.int64 if whole else dtypes.get_default_dtype()
     dtype = dtypes.as_dtype(dtype)
     count = -((first - last) // step) if whole else math.ceil((last - first) / step)
-    exact = np.arange(count) * step + first
-    return leaf(exact.astype(dtype), device, requires_grad)
+    array = kernels.empty((count,), dtype)
+    np.copyto(array, np.arange(count) * step + first, casting="unsafe")
+    return leaf(array, device, requires_grad)
 
 
 def linspace(
