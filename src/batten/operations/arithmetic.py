@@ -139,8 +139,8 @@ class Extremum(Binary):
         self.x, self.y = x, y
 
     def part(self, dz: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        weight = np.where(x == y, 0.5, ~self.loses(x, y)).astype(dz.dtype)
-        return multiplied(dz, weight)
+        zero, half = dz.dtype.type(0), dz.dtype.type(0.5)
+        return np.where(self.loses(x, y), zero, np.where(x == y, dz * half, dz))
 
     def dx(self, dz: np.ndarray) -> np.ndarray:
         return self.part(dz, self.x, self.y)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
@@ -11,6 +12,7 @@ import numpy as np
 from .. import dtypes
 from ..autograd import is_grad_enabled
 from .arithmetic import Where
+from .families import broadcast_shape
 from .promotion import CATEGORY, Operand, as_operand, constant, one_number, to_type
 
 if TYPE_CHECKING:
@@ -51,6 +53,8 @@ def copy_(input: Tensor, src: Operand) -> Tensor:
     """
     source = as_operand(src)
     refuse_leaf(input)
+    if broadcast_shape("copy_", input.array, source.array) != input.array.shape:
+        raise ValueError(f"copy_ expects a shape that repeats to {list(input.shape)}, got {list(source.shape)}")
     if is_grad_enabled() and (input.requires_grad or source.requires_grad):
         everywhere = constant(True, dtypes.bool)
         return replace(input, Where.apply(everywhere, to_type(source, input.array.dtype), input))
@@ -94,11 +98,8 @@ def refuse_read_only(x: Tensor) -> None:
 def write(x: Tensor, array: np.ndarray) -> Tensor:
     """Puts an array's values in x's memory."""
     refuse_read_only(x)
-    try:
-        with np.errstate(all="ignore"):
-            np.copyto(x.array, array, casting="unsafe")
-    except ValueError:
-        raise ValueError(f"expected a shape that fits in place of {list(x.shape)}, got {list(array.shape)}") from None
+    with np.errstate(all="ignore"):
+        np.copyto(x.array, array, casting="unsafe")
     x.version[0] += 1
     return x
 
@@ -111,7 +112,8 @@ def replace(x: Tensor, result: Tensor) -> Tensor:
         raise RuntimeError("a result that has no gradient cannot take the place of a tensor that has one; detach() it")
     if CATEGORY[result.array.dtype.kind] > CATEGORY[x.array.dtype.kind]:
         raise TypeError(f"result type {result.dtype} can't be cast to the desired output type {x.dtype} in place")
-    if result.requires_grad:
+    refuse_read_only(x)
+    if result.tracked:
         result = to_type(result, x.array.dtype)
         take_place(x, result)
     return write(x, result.array)
@@ -132,5 +134,12 @@ def take_place(x: Tensor, result: Tensor) -> None:
             kept = getattr(creator, slot)
             setattr(creator, slot, None if kept is None else kept.copy())
         creator.versions = [entry for entry in creator.versions if entry[0] not in overwritten]
+    # Views of a tensor on the tape are told by their creators that they are stale; those of one off it cannot be.
+    # What holds x.version beside x and this call is such a view, or an operation that keeps the value.
+    if x.creator is None and sys.getrefcount(x.version) > 2:
+        raise RuntimeError(
+            "a tensor that others show, or that an operation needs, cannot be changed in place by what is recorded for "
+            "a gradient: write y = x + z instead of x += z"
+        )
     x.creator, x.index, x.tracked = creator, result.index, True
     x.version[1] += 1
