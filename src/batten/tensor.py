@@ -116,8 +116,9 @@ class Tensor(Variable):
 
     @property
     def data(self) -> Tensor:
-        """The same memory off the tape.  To write to it between forward and backward is at your own risk."""
-        return self.detach()
+        """The same memory off the tape, and unwatched: what is written to it between forward and backward is at your
+        own risk, as it is to NumPy's array."""
+        return wrap(self.array)
 
     @data.setter
     def data(self, other: Tensor) -> None:
