@@ -32,9 +32,14 @@ def represent(x: Any) -> str:
     elif x.tracked:
         notes.append("requires_grad=True")
     text = "tensor(" + (write(array, indent=7) if array.size else "[]")
+    used = len(text) - text.rfind("\n") + 1  # of the last line, as PyTorch counts it
     for note in notes:
-        column = len(text) - (text.rfind("\n") + 1)
-        text += f", {note}" if column + len(note) + 3 <= LINE else f",\n       {note}"
+        if used + len(note) + 2 <= LINE:
+            text += f", {note}"
+            used += len(note) + 2
+        else:
+            text += f",\n       {note}"
+            used = len(note) + 7
     return text + ")"
 
 

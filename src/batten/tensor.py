@@ -278,6 +278,11 @@ class Tensor(Variable):
 
     # Copies
 
+    def __copy__(self) -> Tensor:
+        copy = rebuild(type(self), self.array, self.tracked)
+        copy.version = self.version
+        return copy
+
     def __deepcopy__(self, memo: dict[builtins.int, Any]) -> Tensor:
         if self.creator is not None:
             raise RuntimeError("only leaves can be copied with deepcopy; use detach() or clone() for a result")
