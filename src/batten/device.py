@@ -27,6 +27,7 @@ class device(str):
 
     @property
     def type(self) -> str:
+        """'cpu'"""
         return "cpu"
 
     def __repr__(self) -> str:

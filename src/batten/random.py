@@ -81,6 +81,7 @@ class Generator:
 
     @property
     def device(self) -> device:
+        """Where its numbers are made: device(type='cpu')."""
         return CPU
 
     def manual_seed(self, seed: int) -> Generator:

@@ -56,22 +56,27 @@ class Tensor(Variable):
 
     @property
     def shape(self) -> tuple[builtins.int, ...]:
+        """The lengths of its axes."""
         return self.array.shape
 
     @property
     def dtype(self) -> np.dtype:
+        """The type of its elements."""
         return self.array.dtype
 
     @property
     def device(self) -> Any:
+        """Where its memory is: device(type='cpu')."""
         return CPU
 
     @property
     def ndim(self) -> builtins.int:
+        """The number of axes."""
         return self.array.ndim
 
     @property
     def itemsize(self) -> builtins.int:
+        """The bytes of an element."""
         return self.array.itemsize
 
     @property
@@ -133,6 +138,7 @@ class Tensor(Variable):
         return self.array.shape if dim is None else self.array.shape[dim]
 
     def dim(self) -> builtins.int:
+        """The number of axes."""
         return self.array.ndim
 
     def numel(self) -> builtins.int:
@@ -149,9 +155,11 @@ class Tensor(Variable):
         return strides if dim is None else strides[dim]
 
     def is_contiguous(self) -> builtins.bool:
+        """Do its elements lie one after the other, the last axis' first?"""
         return self.array.flags.c_contiguous
 
     def is_floating_point(self) -> builtins.bool:
+        """Is its type float32 or float64?"""
         return self.array.dtype.kind == "f"
 
     # Its gradient
@@ -213,21 +221,27 @@ class Tensor(Variable):
         return result.clone() if copy and result is self else result
 
     def cpu(self) -> Tensor:
+        """Itself."""
         return self
 
     def float(self) -> Tensor:
+        """In float32, itself if it is."""
         return to_type(self, dtypes.float32)
 
     def double(self) -> Tensor:
+        """In float64, itself if it is."""
         return to_type(self, dtypes.float64)
 
     def int(self) -> Tensor:
+        """In int32, itself if it is."""
         return to_type(self, dtypes.int32)
 
     def long(self) -> Tensor:
+        """In int64, itself if it is."""
         return to_type(self, dtypes.int64)
 
     def bool(self) -> Tensor:
+        """Where it is not zero, itself if it is of bools."""
         return to_type(self, dtypes.bool)
 
     def type(self, dtype: Any = None) -> Any:

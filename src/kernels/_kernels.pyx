@@ -79,10 +79,12 @@ def openmp():
 
 
 def get_num_threads():
+    """How many threads kernels use at most."""
     return capi.batten_threads()
 
 
 def set_num_threads(int n):
+    """Lets kernels use up to n threads; results are the same, to the bit, for any number."""
     if n < 1:
         raise ValueError(f"expected at least one thread, got {n}")
     capi.batten_set_threads(n)
