@@ -23,6 +23,7 @@ import pytest
 import batten
 
 torch = pytest.importorskip("torch")
+torch.set_num_threads(1)  # its threads wait by spinning, and take the processor away from ours
 
 BY_DESIGN = (
     "a view cannot be changed in place where the change is recorded",

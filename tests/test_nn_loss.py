@@ -6,11 +6,11 @@ import itertools
 
 import numpy as np
 import pytest
-from parity import assert_close, assert_like_torch
 
 import batten
 import batten.nn.functional as F  # noqa: N812
 from batten import nn
+from parity import assert_close, assert_like_torch
 
 REDUCTIONS = ("mean", "sum", "none")
 

@@ -99,7 +99,7 @@ class Tensor(Variable):
         self.requires_grad_(requires_grad)
 
     @property
-    def grad(self) -> Tensor | None:
+    def grad(self) -> Any:
         """The gradient that `backward` added up, None before the first time."""
         return self.gradient
 

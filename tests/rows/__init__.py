@@ -27,6 +27,7 @@ import pytest
 import batten
 
 torch = pytest.importorskip("torch")
+torch.set_num_threads(1)  # its threads wait by spinning, and take the processor away from ours
 
 FLOATS = ("float32", "float64")
 TYPES = (*FLOATS, "int64", "uint8", "bool")

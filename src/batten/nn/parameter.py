@@ -30,7 +30,7 @@ class Parameter(Tensor):
         if not isinstance(data, Tensor):
             raise TypeError(f"Parameter expects a tensor, got {type(data).__name__}; use batten.tensor(...) first")
         self.array, self.version = data.array, data.version
-        self.requires_grad, self.grad, self.creator, self.index = False, None, None, 0
+        self.tracked, self.gradient, self.creator, self.index = False, None, None, 0
         self.requires_grad_(requires_grad)
 
     def __repr__(self) -> str:
