@@ -26,7 +26,6 @@ EXEMPT = {
     **dict.fromkeys(["get_num_threads", "set_num_threads"], "says nothing of results (test_threads.py)"),
     **dict.fromkeys(["load", "save"], "another format (test_serialization.py)"),
     **dict.fromkeys(["no_grad", "enable_grad", "set_grad_enabled", "inference_mode"], ELSEWHERE),
-    "TYPE_CHECKING": "typing's",
     **dict.fromkeys(["array", "creator", "index", "version", "tracked", "gradient"], OWN),
 }
 

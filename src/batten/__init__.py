@@ -1,6 +1,6 @@
 """Deep learning on the CPU, for teaching the regularization of deep models."""
 
-from typing import TYPE_CHECKING
+import typing as _typing
 
 from . import autograd as autograd
 from . import cuda as cuda
@@ -26,7 +26,7 @@ from .tensor import *
 
 inference_mode = no_grad
 
-if TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
     __version__: str
 else:
 
