@@ -613,3 +613,58 @@ def test_reprs_are_pytorch_s():
             if "batten." in text:  # which is longer by a letter, so that lines may break before
                 expected, text = expected.split(), text.split()
             assert text == expected
+
+
+# ---- refused calls ----
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: batten.rand(3, device="cuda"),
+        lambda: batten.randn(3, dtype=batten.int64),
+        lambda: batten.randint(5, (3,), requires_grad=True),
+        lambda: batten.randint(5, (3,), device="cuda"),
+        lambda: batten.randint(5, 2, (3,)),
+        lambda: batten.randperm(3, requires_grad=True),
+        lambda: batten.rand_like(batten.ones(2), device="cuda"),
+        lambda: batten.randint_like(batten.ones(2, dtype=batten.int64), 5, requires_grad=True),
+        lambda: batten.normal(0.0, -1.0, (2,)),
+        lambda: batten.normal(batten.zeros(2), 1.0, device="cuda"),
+        lambda: batten.bernoulli(batten.tensor([2.0])),
+    ],
+)
+def test_a_refused_draw_draws_nothing(call):
+    before = batten.get_rng_state()
+    with pytest.raises((RuntimeError, ValueError, TypeError)):
+        call()
+    assert batten.equal(batten.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: x.uniform_(3, 2),
+        lambda x: x.normal_(0, -1),
+        lambda x: x.bernoulli_(2.0),
+        lambda x: x.random_(3, 3),
+        lambda x: x.uniform_(generator=3),
+        lambda x: x.fill_(batten.ones(2)),
+        lambda x: x.copy_(batten.ones(3)),
+        lambda x: x.add_(batten.ones(3)),
+        lambda x: x.add_(batten.ones(3, 2)),
+        lambda x: x.add_("a"),
+        lambda x: x.masked_fill_(batten.ones(2), 1),
+        lambda x: x.__setitem__(5, 1),
+        lambda x: x.__setitem__(0, "a"),
+        lambda x: x.__setitem__(slice(None), batten.ones(3)),
+        lambda x: x.clamp_(),
+    ],
+)
+def test_a_refused_change_changes_nothing(change):
+    x = batten.tensor([1.0, 2.0])
+    with pytest.raises((RuntimeError, ValueError, TypeError, IndexError)):
+        change(x)
+    assert x.tolist() == [1, 2]
+    assert x.version == [0, 0]
+    assert not x.requires_grad

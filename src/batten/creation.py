@@ -40,12 +40,17 @@ __all__ = [
 
 def leaf(array: np.ndarray, device: Any, requires_grad: bool) -> Tensor:
     """An array as a tensor at the start of a tape."""
-    check_device(device)
-    if requires_grad and array.dtype.kind != "f":
-        raise RuntimeError(f"only tensors of floats can require gradients, got {array.dtype}")
+    check_leaf(array.dtype, device, requires_grad)
     tensor: Tensor = wrap(array)
     tensor.tracked = requires_grad
     return tensor
+
+
+def check_leaf(dtype: np.dtype, device: Any, requires_grad: bool) -> None:
+    """Refuses another device, and a gradient of what has none."""
+    check_device(device)
+    if requires_grad and dtype.kind != "f":
+        raise RuntimeError(f"only tensors of floats can require gradients, got {dtype}")
 
 
 def as_array(data: Any, dtype: Any) -> np.ndarray:

@@ -20,7 +20,7 @@ import numpy as np
 from . import _kernels as kernels
 from . import dtypes
 from .autograd import Variable, is_grad_enabled, wrap
-from .creation import leaf, shape_of
+from .creation import check_leaf, leaf, shape_of
 from .device import CPU, check_device, device
 from .operations.axes import also_named
 from .operations.promotion import as_operand
@@ -239,12 +239,18 @@ def limits(dtype: np.dtype) -> tuple[int, int]:
 # ---- new tensors ----
 
 
-def new(size: Sequence[Any], dtype: Any) -> np.ndarray:
-    return kernels.empty(shape_of(size), dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype))
+def new(size: Sequence[Any], dtype: Any, device: Any, requires_grad: bool) -> np.ndarray:
+    """Memory for a leaf; what is wrong with it is said before a number is drawn."""
+    dtype = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
+    check_leaf(dtype, device, requires_grad)
+    return kernels.empty(shape_of(size), dtype)
 
 
-def new_like(input: Tensor, dtype: Any) -> np.ndarray:
-    return kernels.empty_like(as_operand(input).array, None if dtype is None else dtypes.as_dtype(dtype))
+def new_like(input: Tensor, dtype: Any, device: Any, requires_grad: bool) -> np.ndarray:
+    array = as_operand(input).array
+    dtype = array.dtype if dtype is None else dtypes.as_dtype(dtype)
+    check_leaf(dtype, device, requires_grad)
+    return kernels.empty_like(array, dtype)
 
 
 @also_named("size")
@@ -261,7 +267,7 @@ def rand(
     >>> batten.rand(2, 3).shape
     (2, 3)
     """
-    return leaf(fill_uniform(new(size, dtype), 0, 1, generator), device, requires_grad)
+    return leaf(fill_uniform(new(size, dtype, device, requires_grad), 0, 1, generator), device, requires_grad)
 
 
 @also_named("size")
@@ -278,7 +284,7 @@ def randn(
     >>> batten.randn((2, 3), dtype=batten.float64).shape
     (2, 3)
     """
-    return leaf(fill_normal(new(size, dtype), 0, 1, generator), device, requires_grad)
+    return leaf(fill_normal(new(size, dtype, device, requires_grad), 0, 1, generator), device, requires_grad)
 
 
 def randint(
@@ -305,7 +311,7 @@ def randint(
         low, high = 0, low
     if not isinstance(size, (tuple, list)):
         raise TypeError(f"randint expects a tuple as size, got {type(size).__name__}")
-    array = new((size,), dtypes.int64 if dtype is None else dtype)
+    array = new((size,), dtypes.int64 if dtype is None else dtype, device, requires_grad)
     return leaf(fill_integers(array, low, high, generator), device, requires_grad)
 
 
@@ -324,6 +330,7 @@ def randperm(
     [0, 1, 2, 3]
     """
     dtype = dtypes.as_dtype(dtypes.int64 if dtype is None else dtype)
+    check_leaf(dtype, device, requires_grad)
     if n < 0:
         raise ValueError(f"randperm expects n >= 0, got {n}")
     if n - 1 > limits(dtype)[1]:
@@ -342,7 +349,7 @@ def rand_like(
     requires_grad: bool = False,
 ) -> Tensor:
     """`rand` in the shape and type of a tensor."""
-    return leaf(fill_uniform(new_like(input, dtype), 0, 1, generator), device, requires_grad)
+    return leaf(fill_uniform(new_like(input, dtype, device, requires_grad), 0, 1, generator), device, requires_grad)
 
 
 def randn_like(
@@ -354,7 +361,7 @@ def randn_like(
     requires_grad: bool = False,
 ) -> Tensor:
     """`randn` in the shape and type of a tensor."""
-    return leaf(fill_normal(new_like(input, dtype), 0, 1, generator), device, requires_grad)
+    return leaf(fill_normal(new_like(input, dtype, device, requires_grad), 0, 1, generator), device, requires_grad)
 
 
 def randint_like(
@@ -370,7 +377,9 @@ def randint_like(
     """`randint` in the shape and type of a tensor: `randint_like(input, high)` or `randint_like(input, low, high)`."""
     if high is None:
         low, high = 0, low
-    return leaf(fill_integers(new_like(input, dtype), low, high, generator), device, requires_grad)
+    return leaf(
+        fill_integers(new_like(input, dtype, device, requires_grad), low, high, generator), device, requires_grad
+    )
 
 
 def normal(
@@ -399,13 +408,15 @@ def normal(
             raise ValueError("normal expects std >= 0")
         kind = np.result_type(*[x for x in (m, s) if isinstance(x, np.ndarray)])
         expect_floats("mean and std", kind)
-        z = fill_normal(new(np.broadcast_shapes(np.shape(m), np.shape(s)), kind), 0, 1, generator)
+        z = fill_normal(
+            new(np.broadcast_shapes(np.shape(m), np.shape(s)), kind, device, requires_grad), 0, 1, generator
+        )
         z *= s
         z += m
         return leaf(z, device, requires_grad)
     if size is None:
         raise TypeError("normal expects a size where mean and std are numbers")
-    return leaf(fill_normal(new((size,), dtype), mean, std, generator), device, requires_grad)
+    return leaf(fill_normal(new((size,), dtype, device, requires_grad), mean, std, generator), device, requires_grad)
 
 
 def bernoulli(input: Tensor, *, generator: Generator | None = None) -> Tensor:
@@ -431,26 +442,30 @@ def changing(input: Tensor) -> np.ndarray:
         )
     if not input.array.flags.writeable:
         raise RuntimeError("a tensor whose memory is read-only cannot be changed in place; clone() it first")
-    input.version[0] += 1
     return input.array
+
+
+def changed(input: Tensor) -> Tensor:
+    input.version[0] += 1
+    return input
 
 
 def uniform_(input: Tensor, from_: float = 0.0, to: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Fills the tensor with uniform numbers in [from, to)."""
     fill_uniform(changing(input), from_, to, generator)
-    return input
+    return changed(input)
 
 
 def normal_(input: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Fills the tensor with normal numbers of a mean and a standard deviation."""
     fill_normal(changing(input), mean, std, generator)
-    return input
+    return changed(input)
 
 
 def bernoulli_(input: Tensor, p: Tensor | float = 0.5, *, generator: Generator | None = None) -> Tensor:
     """Fills the tensor with ones, with probability p each, and zeros."""
     fill_bernoulli(changing(input), p.array if isinstance(p, Variable) else p, generator)
-    return input
+    return changed(input)
 
 
 def random_(
@@ -462,4 +477,4 @@ def random_(
     if to is None:
         to = limits(input.array.dtype)[1] + 1
     fill_integers(changing(input), from_ or 0, to, generator)
-    return input
+    return changed(input)

@@ -437,6 +437,10 @@ t.einsum('ij->ii', x)
 t.einsum('i,i', x[:, 0], x[:, 0])  # not: bool
 t.einsum('ii->i', x[:, :3]).clone()
 t.einsum('ii', x[:, :3])
+t.einsum('ii', x[:1, :3])
+t.einsum('iji->j', x[:, :, None].expand(-1, -1, x.shape[0]))
+t.einsum('i,ij->', x[:1, 0], x)
+t.einsum('...i,...i', x, x[0])  # not: bool
 t.einsum('bij,bjk->bik', x[None], x.T[None])  # not: bool
 t.einsum('ij,kl,jm->im', x, x, x.T)  # not: bool uint8 int8 int16 int32
 t.einsum('ij', x, x)

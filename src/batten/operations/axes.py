@@ -22,10 +22,11 @@ def numpy_names(function: F) -> F:
 
     @functools.wraps(function)
     def renamed(*args: Any, **kwargs: Any) -> Any:
-        for theirs in NUMPY.keys() & kwargs:
-            if NUMPY[theirs] in kwargs:
-                raise TypeError(f"{function.__name__} expects {NUMPY[theirs]} or {theirs}, got both")
-            kwargs[NUMPY[theirs]] = kwargs.pop(theirs)
+        for theirs, ours in NUMPY.items():
+            if theirs in kwargs:
+                if ours in kwargs:
+                    raise TypeError(f"{function.__name__} expects {ours} or {theirs}, got both")
+                kwargs[ours] = kwargs.pop(theirs)
         return function(*args, **kwargs)
 
     return renamed  # type: ignore[return-value]

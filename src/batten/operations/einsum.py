@@ -106,9 +106,10 @@ def diagonals(term: str, x: Tensor) -> tuple[str, Tensor]:
     for letter in {c for c in term if term.count(c) > 1}:
         places = [i for i, c in enumerate(term) if c == letter]
         others = [i for i in range(len(term)) if i not in places]
-        n = max([x.array.shape[i] for i in places])
-        x = expand(x, [n if i in places else -1 for i in range(len(term))])
-        along = np.arange(n)
+        lengths = {x.array.shape[i] for i in places}
+        if len(lengths) > 1:
+            raise ValueError(f"einsum: {letter!r} stands for axes of lengths {sorted(lengths)} in one operand")
+        along = np.arange(lengths.pop())
         x = item_at(permute(x, [*places, *others]), (along,) * len(places))
         term = letter + "".join([term[i] for i in others])
     return term, x
