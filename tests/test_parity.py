@@ -191,6 +191,9 @@ DIFFERENCES = {
         (LEAF + "y = z * 1; y[:1].mul_(3); y", [3, 1], RuntimeError),
         (LEAF + "y = t.zeros(2); y[0] = z[0]; y", [1, 0], RuntimeError),
     ],
+    "a view taken under no_grad requires no gradient": [
+        (LEAF + "t.no_grad()(lambda z: z[:1])(z).requires_grad", True, False),
+    ],
     "a graph is walked once, though nothing in it be kept": [
         (LEAF + "y = (z + 1).sum(); y.backward(); y.backward(); z.grad", [2, 2], RuntimeError),
     ],
