@@ -179,12 +179,6 @@ class Tensor(Variable):
         self.tracked = builtins.bool(requires_grad)
         return self
 
-    def detach(self) -> Tensor:
-        """The same memory off the tape."""
-        x: Tensor = wrap(self.array)
-        x.version = self.version
-        return x
-
     # Its values elsewhere
 
     def item(self) -> Any:
@@ -480,6 +474,7 @@ class Tensor(Variable):
     broadcast_to = operations.broadcast_to
     contiguous = operations.contiguous
     clone = operations.clone
+    detach = operations.detach
     flip = operations.flip
     roll = operations.roll
     split = operations.split

@@ -83,6 +83,7 @@ def single_worlds(rng: np.random.Generator) -> Iterator[tuple[str, dict[str, Any
     yield "float32 ties", {"x": rng.integers(-1, 2, (3, 4)).astype("float32")}
     yield "float32 transposed", {"x": numbers(rng, (4, 3), "float32").T}
     yield "float64 strided", {"x": numbers(rng, (3, 8), "float64")[:, ::2]}
+    yield "float64 expanded", {"x": np.broadcast_to(numbers(rng, (4,), "float64"), (3, 4))}
     yield "float64 special", {"x": np.array([SPECIAL[:4], SPECIAL[4:], (1e-30, 2, 3, 4)])}
 
 

@@ -271,9 +271,9 @@ x.reshape(t.tensor(2), -1)
 t.reshape(x, (-1, 1))
 t.reshape(x, shape=(-1,))
 x.reshape(1.5, -1)
-x.view(-1)  # not: transposed
-x.view(4, 3)  # not: transposed
-x.view((12,))  # not: transposed
+x.view(-1)  # not: transposed expanded
+x.view(4, 3)  # not: transposed expanded
+x.view((12,))  # not: transposed expanded
 x.T.contiguous().view(-1)
 x.flatten()
 t.flatten(x, 1)
@@ -646,6 +646,7 @@ x.grad
 x.grad_fn
 x.data.requires_grad
 x.detach()
+t.detach(x)
 x.data
 x.device.type
 x.cpu()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _kernels as kernels
-from ..autograd import Operation
+from ..autograd import Operation, wrap
 from .axes import also_named, axes_of, axis_of, new_axis_of, numpy_names
 from .families import copied, unbroadcast, zeros
 from .promotion import Operand, as_operand, promote
@@ -28,6 +28,7 @@ __all__ = [
     "chunk",
     "clone",
     "contiguous",
+    "detach",
     "expand",
     "flatten",
     "flip",
@@ -365,6 +366,19 @@ def clone(input: Operand) -> Tensor:
     tensor([1, 2])
     """
     return Clone.apply(as_operand(input))
+
+
+def detach(input: Operand) -> Tensor:
+    """The same memory off the tape.
+
+    >>> import batten
+    >>> batten.detach(batten.ones(2, requires_grad=True)).requires_grad
+    False
+    """
+    x = as_operand(input)
+    y: Tensor = wrap(x.array)
+    y.version = x.version
+    return y
 
 
 def contiguous(input: Operand) -> Tensor:
