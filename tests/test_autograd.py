@@ -638,6 +638,31 @@ def test_an_optimizer_s_kind_of_write_is_noticed(change):
     np.testing.assert_allclose(w.grad.numpy(), 2 * w.detach().numpy())
 
 
+@pytest.mark.parametrize("optimizer", [batten.optim.SGD, batten.optim.Adam])
+def test_an_optimizer_s_step_is_noticed(optimizer):
+    w = leaf(1.0, 2.0)
+    y = (w * w).sum()
+    y.backward(retain_graph=True)
+    optimizer([w], lr=0.1).step()
+    with pytest.raises(RuntimeError, match="was changed in place"):
+        y.backward()
+    assert w.grad.tolist() == [2, 4]
+
+
+def test_an_activation_in_place_is_noticed():
+    x = leaf(-1.0, 2.0)
+    h = x * 1
+    y = (h * h).sum()
+    batten.nn.functional.relu(h, inplace=True)
+    with pytest.raises(RuntimeError, match=f"{MUL} needs"):
+        y.backward()
+    h = x * 1  # which nobody needs
+    batten.nn.functional.relu(h, inplace=True).sum().backward()
+    assert x.grad.tolist() == [0, 1]
+    with pytest.raises(RuntimeError, match="a leaf Variable that requires grad"):
+        batten.nn.functional.relu(x, inplace=True)
+
+
 def test_a_result_that_its_own_gradient_needs():
     x = leaf(1.0, 2.0)
     y = x.exp()

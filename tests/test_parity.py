@@ -16,7 +16,7 @@ import pytest
 
 import batten
 from batten import cuda, operations
-from rows import ROWS, assert_same, check, described, torch
+from rows import ROWS, View, assert_same, check, described, gradients, torch
 
 # Names that no row uses, and why.
 OWN = "batten's own; PyTorch has no such thing"
@@ -43,6 +43,28 @@ def test_row(row):
             error.add_note(f"{row.line!r} on {name!r}")
             raise
     assert ran
+
+
+def test_negative_strides():
+    """Which only NumPy has: what is done with such a view is what is done with a copy."""
+    base = np.random.default_rng(5).uniform(-3, 3, (3, 4))
+    views = [View(base, lambda a: a[::-1]), View(base, lambda a: a[:, ::-1]), View(base.T, lambda a: a[::-1].T[::-1])]
+    for row in ROWS:
+        if row.inputs != {"x"} or row.attributes & {"stride", "is_contiguous", "empty_like", "random", "numpy"}:
+            continue
+        for view in views:
+            outcomes = []
+            for x in (view, view.take(view.base).copy()):
+                try:
+                    result, given = row.run(batten, {"x": x})
+                    seen = [
+                        part[:3] + part[4:] if isinstance(part, tuple) else part
+                        for part in described(batten, result, given)
+                    ]
+                    outcomes.append([*seen, *gradients(batten, result, given).values()])
+                except (RuntimeError, ValueError, TypeError, IndexError) as error:
+                    outcomes.append([type(error)])
+            assert_same(*outcomes, 1e-5)
 
 
 def public_names() -> set[str]:

@@ -484,8 +484,8 @@ class GradMode:
         return generator if inspect.isgeneratorfunction(function) else wrapped
 
 
-class Undecided(GradMode):
-    """A mode that decorates with or without parentheses."""
+class FixedMode(GradMode):
+    """A mode that its class says: it decorates with or without parentheses."""
 
     def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
         self = super().__new__(cls)
@@ -495,7 +495,7 @@ class Undecided(GradMode):
         super().__init__()
 
 
-class no_grad(Undecided):
+class no_grad(FixedMode):
     """Within it, operations are not recorded.
 
     >>> import batten
@@ -514,7 +514,7 @@ class no_grad(Undecided):
     enabled = False
 
 
-class enable_grad(Undecided):
+class enable_grad(FixedMode):
     """Within it, operations are recorded again, inside of `no_grad`.
 
     >>> import batten
