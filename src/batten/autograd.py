@@ -1,14 +1,8 @@
-"""Reverse-mode differentiation: read this first.
+"""Going backward: what users call.
 
-An `Operation` is a function with its gradient.  Applying one computes an array
-and, where a gradient may be asked for, leaves the operation itself on the tape:
-the result's `creator` is the operation, and the operation's `edges` lead to the
-creators of its inputs.  The tape is nothing but these references; what no tensor
-reaches any more is gone.
-
-`backward` walks it from a result to the leaves, latest operation first (an
-operation is always later than those that made its inputs, so every gradient is
-complete before it is passed on), and lets go of each operation as it passes.
+The tape itself, and the walk along it, are in tape.py.  Here are `backward` and `grad`,
+the modes that switch recording, `Function` for operations of one's own in PyTorch's form,
+and `gradcheck`.
 
 There are first derivatives only: gradients are arrays, not results of operations.
 """
@@ -16,16 +10,17 @@ There are first derivatives only: gradients are arrays, not results of operation
 from __future__ import annotations
 
 import functools
-import heapq
 import inspect
-import itertools
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from . import _kernels as kernels
+from .tape import Operation as Operation
+from .tape import Variable as Variable
+from .tape import recording, walk
+from .tape import wrap as wrap
 
 __all__ = [
     "Function",
@@ -39,295 +34,6 @@ __all__ = [
     "no_grad",
     "set_grad_enabled",
 ]
-
-
-class Recording(threading.local):
-    """Whether this thread records operations."""
-
-    enabled = True
-
-
-recording = Recording()
-sequence = itertools.count()
-
-
-class Variable:
-    """What autograd knows of a tensor: an array, and where it came from.
-
-    `version` is a list [changes, rebases], shared by all views of one memory:
-    how often its values were changed in place, and how often such a change was
-    itself recorded (which makes earlier views stale).  `tracked` and `gradient` are
-    what users know as `requires_grad` and `grad`; Tensor checks what they put there.
-    """
-
-    __slots__ = ("__weakref__", "array", "creator", "gradient", "index", "tracked", "version")
-
-    array: np.ndarray
-    tracked: bool
-    gradient: Any
-    creator: Operation | None
-    index: int
-    version: list[int]
-
-
-class Operation:
-    """A differentiable function: `forward` beside `backward`.
-
-    `forward` takes and returns arrays, `backward` takes the gradient of each result
-    and returns that of each input (None where there is none).  The instance is the
-    context: what `forward` leaves on `self` is there in `backward`, and `__slots__`
-    names all of it.  A slot named like a parameter of `forward` keeps that input, and
-    one named `y` the result; these are watched for changes in place.  Arguments that
-    are not tensors are passed to `apply` by name and become attributes.
-
-    `backward` returns new arrays, or those it was given or views of them, never what
-    it keeps.  `needs_input_grad` says which inputs want a gradient.
-
-    >>> class Double(Operation):
-    ...     __slots__ = ()
-    ...     def forward(self, x):
-    ...         return x + x
-    ...     def backward(self, dy):
-    ...         return dy + dy
-    >>> import batten
-    >>> x = batten.tensor([1.0, 2.0], requires_grad=True)
-    >>> Double.apply(x).sum().backward()
-    >>> x.grad
-    tensor([2., 2.])
-    """
-
-    __slots__ = ("edges", "needs_input_grad", "outputs", "rebases", "sequence", "versions")
-
-    edges: Any  # (operation or leaf, index of its output) for each input, None where no gradient is wanted
-    needs_input_grad: Sequence[bool]
-    outputs: int
-    rebases: int
-    sequence: int
-    versions: Any
-
-    view = False  # does the result show the memory of the first input?
-    kept: tuple[str, ...] = ()  # every slot of a subclass
-    watched: tuple[tuple[str, int], ...] = ()  # (slot, position of the input, -1 for the result)
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        slots: list[str] = []
-        for base in cls.__mro__[: cls.__mro__.index(Operation)]:
-            names = base.__dict__.get("__slots__", ())
-            slots.extend([names] if isinstance(names, str) else names)
-        forward = getattr(cls, "forward", None)  # a base of several operations may have none
-        names = forward.__code__.co_varnames[1 : forward.__code__.co_argcount] if forward else ()
-        cls.kept = tuple(slots)
-        cls.watched = tuple(
-            (slot, names.index(slot) if slot in names else -1) for slot in slots if slot in (*names, "y")
-        )
-
-    forward: Callable[..., Any]  # a subclass names its own arrays
-    backward: Callable[..., Any]
-
-    @classmethod
-    def apply(cls, *inputs: Any, **attributes: Any) -> Any:
-        """The results for some tensors (or None, for an optional one), recorded where it matters."""
-        self = cls()
-        for name in attributes:
-            setattr(self, name, attributes[name])
-        arrays: list[Any] = []
-        needs: list[bool] = []
-        enabled = recording.enabled
-        for x in inputs:
-            if x is None:
-                arrays.append(None)
-                needs.append(False)
-            else:
-                arrays.append(x.array)
-                needs.append(enabled and x.tracked)
-        self.needs_input_grad = needs
-        results = self.forward(*arrays)
-        if type(results) is tuple:
-            outputs = tuple([wrap(y) for y in results])
-            for y in outputs if cls.view else ():
-                self.share(y, inputs[0])
-            if True in needs:
-                self.record(inputs, outputs)
-            return outputs
-        output = wrap(results)
-        if cls.view:
-            self.share(output, inputs[0])
-        if True in needs:
-            self.record(inputs, (output,))
-        return output
-
-    @staticmethod
-    def share(y: Any, x: Any) -> None:
-        """Lets y's changes count as x's, if it is a view of it: where strides forbid one, it is a copy."""
-        if np.may_share_memory(y.array, x.array) or not y.array.size:
-            y.version = x.version
-
-    def record(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
-        """Puts the operation on the tape, between its inputs and its outputs."""
-        self.sequence = next(sequence)
-        self.outputs = len(outputs)
-        edges: list[Any] = []
-        self.edges = edges
-        for x, needed in zip(inputs, self.needs_input_grad):  # noqa: B905 (they are as many; strict costs time)
-            if not needed:
-                edges.append(None)
-                continue
-            creator = x.creator
-            if creator is None:
-                edges.append((x, 0))
-                continue
-            if creator.view and creator.rebases != x.version[1]:
-                raise RuntimeError(
-                    f"a view made by {creator.name()} is used after the tensor that it shows was changed "
-                    "in place; take the view again after the change"
-                )
-            edges.append((creator, x.index))
-        if self.watched:
-            versions: list[Any] = []
-            self.versions = versions
-            for slot, position in self.watched:
-                x = inputs[position] if position >= 0 else outputs[0]
-                if x is not None:
-                    versions.append((slot, x.version, x.version[0]))
-        if self.view and outputs:
-            self.rebases = outputs[0].version[1]
-        for index, y in enumerate(outputs):
-            if y.array.dtype.kind == "f":
-                y.tracked = True
-                y.creator = self
-                y.index = index
-
-    def check(self) -> None:
-        """Refuses to go backward over an operation that is used up, or whose kept values were changed."""
-        if self.edges is None:
-            raise RuntimeError(
-                "this graph was walked backward before, and let go of what it kept; "
-                "use backward(retain_graph=True) the first time to walk it twice"
-            )
-        if self.watched:
-            for slot, version, then in self.versions:
-                if version[0] != then and getattr(self, slot, None) is not None:
-                    raise RuntimeError(
-                        f"a value that {self.name()} needs for its gradient ({slot}) was changed in place "
-                        f"after it was used: it is at version {version[0]}, expected version {then}"
-                    )
-
-    def free(self) -> None:
-        """Lets go of everything that was kept."""
-        self.edges = None
-        self.versions = None
-        for slot in self.kept:
-            setattr(self, slot, None)
-
-    def name(self) -> str:
-        """What messages and reprs call it, in PyTorch's way."""
-        return f"{type(self).__name__}Backward0"
-
-    def __repr__(self) -> str:
-        return f"<{self.name()}>"
-
-
-result_type: type = Variable  # tensor.py puts Tensor here: the class of every result
-
-
-def wrap(array: np.ndarray) -> Any:
-    """A tensor that shows an array, at the start of a tape of its own."""
-    tensor: Any = object.__new__(result_type)
-    tensor.array = array
-    tensor.tracked = False
-    tensor.gradient = None
-    tensor.creator = None
-    tensor.index = 0
-    tensor.version = [0, 0]
-    return tensor
-
-
-class Gradients:
-    """The gradients on their way back: sums for operations not yet reached, and for leaves."""
-
-    def __init__(self) -> None:
-        self.heap: list[tuple[int, Operation]] = []
-        self.pending: dict[Operation, list[Any]] = {}
-        self.leaves: dict[Any, Any] = {}  # Variable -> [array, own]
-
-    def add(self, node: Any, index: int, array: np.ndarray, own: bool) -> None:
-        """Adds an array to the gradient of output `index` of an operation, or of a leaf.
-
-        `own` says that nobody else holds the array, so that it may be added to in place.
-        """
-        if isinstance(node, Operation):
-            sums = self.pending.get(node)
-            if sums is None:
-                self.pending[node] = sums = [None] * node.outputs
-                heapq.heappush(self.heap, (-node.sequence, node))
-        else:
-            sums = self.leaves.setdefault(node, [None])
-        before = sums[index]
-        if before is None:
-            sums[index] = (array, own)
-        elif before[1]:
-            kernels.add(before[0], before[0], array)
-        else:
-            sums[index] = (kernels.add(kernels.empty_like(before[0]), before[0], array), True)
-
-
-def walk(
-    roots: Sequence[Any], gradients: Sequence[np.ndarray], retain_graph: bool, wanted: Sequence[Any] = ()
-) -> tuple[dict[Any, Any], dict[int, Any]]:
-    """Goes back from the roots: the leaves' gradients, and those of the wanted results by id.
-
-    Where some are wanted, only the operations between the roots and these are passed.
-    """
-    found = Gradients()
-    caught: dict[int, Any] = {}
-    watch: dict[Operation, list[Any]] = {}
-    for x in wanted:
-        if x.creator is not None:
-            watch.setdefault(x.creator, []).append(x)
-    between = leading_to(roots, wanted) if wanted else None
-    for root, gradient in zip(roots, gradients, strict=True):
-        found.add(root.creator or root, root.index, gradient, False)
-    while found.heap:
-        _, operation = heapq.heappop(found.heap)
-        sums = found.pending.pop(operation)
-        for x in watch.get(operation, ()):
-            if sums[x.index] is not None:
-                caught[id(x)] = sums[x.index] = (sums[x.index][0], False)
-        if between is not None and operation not in between:
-            continue
-        operation.check()
-        arrived = [None if s is None else s[0] for s in sums]
-        results = operation.backward(*arrived)
-        if type(results) is not tuple:
-            results = (results,)
-        edges = operation.edges
-        if not retain_graph:
-            operation.free()
-        known = [id(a) for a in arrived] + [id(a) for a in results]
-        for edge, array in zip(edges, results, strict=True):
-            if edge is not None and array is not None:
-                own = known.count(id(array)) == 1 and type(array.base) is not np.ndarray
-                found.add(edge[0], edge[1], array, own)
-    return found.leaves, caught
-
-
-def leading_to(roots: Sequence[Any], wanted: Sequence[Any]) -> set[Operation]:
-    """The operations that lie between some results and the tensors that they are to be differentiated by."""
-    seen: set[Operation] = set()
-    pending = [x.creator for x in roots if x.creator is not None]
-    while pending:
-        operation = pending.pop()
-        if operation not in seen:
-            seen.add(operation)
-            pending += [e[0] for e in operation.edges or () if e and isinstance(e[0], Operation)]
-    ends: set[Any] = {x.creator or x for x in wanted}
-    between: set[Operation] = set()
-    for operation in sorted(seen, key=lambda o: o.sequence):  # those before an operation come before it
-        # One that let go of its edges may have led anywhere: passing it says so.
-        if operation.edges is None or any(e and (e[0] in ends or e[0] in between) for e in operation.edges):
-            between.add(operation)
-    return between
 
 
 def initial_gradient(output: Any, gradient: Any) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from . import autograd, dtypes, operations, random
+from . import autograd, dtypes, operations, random, tape
 from .autograd import Operation, Variable, wrap
 from .creation import empty, tensor
 from .device import CPU, check_device
@@ -568,4 +568,4 @@ UFUNCS: dict[np.ufunc, Any] = {
     ]
 }
 
-autograd.result_type = Tensor
+tape.result_type = Tensor
