@@ -23,6 +23,7 @@
  * nought; then step after step.  It depends on its row of a and column of b only,
  * so a row alone gives the same bits as in a batch. */
 #include "kernel.h"
+#include <string.h>
 #include <tgmath.h>
 
 /* The tile: 2 MR accumulators, two vectors of b and one element of a must fit into
@@ -203,17 +204,74 @@ static struct panel columns_of_b(const struct product *q, size_t j, size_t k)
     return (struct panel){q->b + (ptrdiff_t)j * col + (ptrdiff_t)k * row, col, row};
 }
 
+/* EACH_LANE(DO) is DO(0), DO(1), ... for every element of a vector. */
+#define LANES_2(DO, i) DO(i), DO(i + 1)
+#define LANES_4(DO, i) LANES_2(DO, i), LANES_2(DO, i + 2)
+#define LANES_8(DO, i) LANES_4(DO, i), LANES_4(DO, i + 4)
+#define LANES_16(DO, i) LANES_8(DO, i), LANES_8(DO, i + 8)
+#define LANES_OF(n) LANES_##n
+#define LANES(n) LANES_OF(n)
+#define EACH_LANE(DO) LANES(VLEN)(DO, 0)
+
+/* Turns a square of numbers, so that its columns become rows: for W = 1, 2, 4, ... all
+ * pairs of rows W apart exchange the elements that are W apart. */
+#define UPPER(lane) ((lane) & W ? VLEN + (lane) - W : (lane))
+#define LOWER(lane) ((lane) & W ? VLEN + (lane) : ((lane) + W) % (2 * VLEN))
+#define EXCHANGE(w)                                                                             \
+    if (w < VLEN) {                                                                             \
+        enum { W = w };                                                                         \
+        PRAGMA(GCC unroll 16)                                                                   \
+        for (int i = 0; i < VLEN; i++)                                                          \
+            if (!(i & W)) {                                                                     \
+                const vec upper = rows[i], lower = rows[(i + W) % VLEN];                        \
+                rows[i] = __builtin_shufflevector(upper, lower, EACH_LANE(UPPER));              \
+                rows[(i + W) % VLEN] = __builtin_shufflevector(upper, lower, EACH_LANE(LOWER)); \
+            }                                                                                   \
+    }
+static inline __attribute__((always_inline)) void turn(vec *rows)
+{
+    EXCHANGE(1)
+    EXCHANGE(2)
+    EXCHANGE(4)
+    EXCHANGE(8)
+}
+
+/* Copies a panel whose steps are next to each other so that its lanes are: square by
+ * square.  Where a square has fewer lanes than a vector, what is written behind them
+ * belongs to the next step, and is written again: squares go from the last lanes to
+ * the first, and then on to the next steps. */
+static void pack_turned(real *to, size_t width, struct panel from, size_t lanes, size_t depth)
+{
+    const size_t whole = depth / VLEN * VLEN;
+    for (size_t p = 0; p < whole; p += VLEN)
+        for (size_t square = blocks_of(lanes, VLEN); square-- > 0;) {
+            const size_t i = square * VLEN, n = smaller(VLEN, lanes - i);
+            const real *const x = from.x + (ptrdiff_t)i * from.lane + (ptrdiff_t)p;
+            real *const y = to + p * width + i;
+            vec rows[VLEN];
+            PRAGMA(GCC unroll 16)
+            for (size_t r = 0; r < VLEN; r++)
+                rows[r] = *(const loose *)(x + (ptrdiff_t)smaller(r, n - 1) * from.lane);
+            turn(rows);
+            PRAGMA(GCC unroll 16)
+            for (size_t r = 0; r + 1 < VLEN; r++)
+                *(loose *)(y + r * width) = rows[r];
+            memcpy(y + (VLEN - 1) * width, &rows[VLEN - 1], n * sizeof(real));
+        }
+    for (size_t p = whole; p < depth; p++)
+        for (size_t i = 0; i < lanes; i++)
+            to[p * width + i] = from.x[(ptrdiff_t)p + (ptrdiff_t)i * from.lane];
+}
+
 /* Copies a panel so that each step's lanes are next to each other, with noughts
  * behind them up to width; what a tile computes from those is never stored. */
 static struct panel pack(real *to, size_t width, struct panel from, size_t lanes, size_t depth)
 {
-    if (from.lane == 1)
+    if (from.step == 1 && from.lane != 1)
+        pack_turned(to, width, from, lanes, depth);
+    else
         for (size_t p = 0; p < depth; p++)
             for (size_t i = 0; i < lanes; i++)
-                to[p * width + i] = from.x[(ptrdiff_t)p * from.step + (ptrdiff_t)i];
-    else
-        for (size_t i = 0; i < lanes; i++)
-            for (size_t p = 0; p < depth; p++)
                 to[p * width + i] = from.x[(ptrdiff_t)p * from.step + (ptrdiff_t)i * from.lane];
     for (size_t p = 0; p < depth && lanes < width; p++)
         for (size_t i = lanes; i < width; i++)

@@ -4,6 +4,7 @@
  *     REAL     float or double
  *     TAG      f32_base, f64_avx2, ...
  *     VBYTES   bytes in a vector register: 16, 32 or 64
+ *     VLEN     elements in one
  * and that instruction set's flags.  `real`, KERNEL() and PARALLEL() are the only
  * macros that a reader meets. */
 #ifndef BATTEN_KERNEL_H
@@ -17,7 +18,6 @@
 
 typedef REAL real;
 typedef real vec __attribute__((vector_size(VBYTES)));
-enum { VLEN = VBYTES / sizeof(real) };
 
 #define KERNEL_NAMED(name, tag) batten_##name##_##tag
 #define KERNEL_TAGGED(name, tag) KERNEL_NAMED(name, tag)
