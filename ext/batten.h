@@ -45,9 +45,9 @@ batten_memory batten_memory_stats(void);
 /* The order in which an elementwise kernel walks its operands: an output and up
  * to BATTEN_INPUTS inputs with the same shape.  Strides count elements; a stride of zero
  * repeats an element, which is all there is to broadcasting. */
-enum { BATTEN_RANK = 65, BATTEN_INPUTS = 2 }; /* NumPy has up to 64 axes, a sum one more */
+enum { BATTEN_RANK = 65, BATTEN_INPUTS = 4 }; /* NumPy has up to 64 axes, a sum one more */
 typedef struct {
-    size_t rank;
+    size_t rank, inputs;
     size_t shape[BATTEN_RANK];
     ptrdiff_t stride[1 + BATTEN_INPUTS][BATTEN_RANK]; /* of the output, of the inputs */
 } batten_loop;
@@ -55,6 +55,17 @@ typedef struct {
 /* Orders the axes as they lie in the output's memory and joins those that can be
  * walked as one, so that most loops come out with one axis or two. */
 void batten_loop_simplify(batten_loop *loop);
+
+/* How a walk is cut into pieces, of which threads take whole ones.  The last axis is
+ * the row.  Long rows are cut into blocks; short rows go in groups, so that a thread's
+ * place is worked out once a group. */
+enum { BATTEN_BLOCK = 4096 }; /* elements in a piece, or so */
+typedef struct {
+    size_t rows, length;  /* as many rows, of that many elements */
+    size_t blocks, group; /* blocks in a row, or rows in a piece: one of the two is 1 */
+    size_t pieces;
+} batten_cut;
+batten_cut batten_loop_cut(const batten_loop *loop);
 
 /* ---- matrix products (plan.c, gemm.c) ---- */
 
@@ -99,9 +110,14 @@ typedef struct {
 /* Plans the sum of a simplified loop; returns how many doubles `partial` must hold. */
 size_t batten_plan_sum(batten_sum_plan *plan, batten_loop *loop);
 
+/* ---- indices (index.c) ---- */
+
+/* The first of n indices that is neither in 0 .. end - 1 nor the one that is ignored, or n. */
+size_t batten_find_outside(const int64_t *index, size_t n, int64_t end, int64_t ignored);
+
 /* ---- normalization ---- */
 
-enum { BATTEN_TILE_ROWS = 256 }; /* its scratch has sums for every so many rows */
+enum { BATTEN_TILE_ROWS = 256, BATTEN_LAYER_ROWS = 32 }; /* their scratch has sums for every so many rows */
 
 /* ---- kernels: one prototype for each line of kernels.def ---- */
 

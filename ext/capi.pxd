@@ -24,10 +24,13 @@ cdef extern from "batten.h" nogil:
     batten_memory batten_memory_stats()
 
     ctypedef struct batten_loop:
-        size_t rank
+        size_t rank, inputs
         size_t shape[65]
-        ptrdiff_t stride[3][65]
+        ptrdiff_t stride[5][65]
     void batten_loop_simplify(batten_loop *loop)
+    ctypedef struct batten_cut:
+        size_t pieces
+    batten_cut batten_loop_cut(const batten_loop *loop)
     ctypedef struct batten_sum_plan:
         size_t outputs
     size_t batten_plan_sum(batten_sum_plan *plan, batten_loop *loop)
@@ -46,7 +49,10 @@ cdef extern from "batten.h" nogil:
         batten_activation activation
     size_t batten_product_plan(batten_product *p, batten_dtype type)
 
+    size_t batten_find_outside(const int64_t *index, size_t n, int64_t end, int64_t ignored)
+
     enum:
         BATTEN_TILE_ROWS
+        BATTEN_LAYER_ROWS
 
 include "kernels.pxi"

@@ -1,109 +1,176 @@
 /* Elementwise kernels from one expression each.
  *
- *     MAP(name, expression in x)                  y = f(x)
- *     MAP2(name, expression in x and y)           z = f(x, y), either may repeat
+ *     MAP(name, expression in x)                          y = f(x)
+ *     MAP2(name, expression in x and y)                   z = f(x, y), either may repeat
  *     GRADIENT(name, kept, expression in dy and kept)     dx = f(dy, kept)
+ *     MAP4(name, p, q, u, v, expression in these)         z = f(p, q, u, v), any may repeat
  *
  * Expressions may also use the scalars a and b.  All operands follow a
- * batten_loop: its last axis is the row that the compiler vectorises when the
- * strides are one; the outer axes are counted like an odometer.  Rows are cut
- * into blocks of BLOCK elements, and threads take whole blocks, so the split
- * between vectors and left-over elements is the same for any team.  The output
- * may be one of the inputs, element for element. */
+ * batten_loop: its last axis is the row, the outer axes are counted like an
+ * odometer.  The walk is cut into pieces (batten_loop_cut), and threads take whole
+ * ones, so the split between vectors and left-over elements is the same for any
+ * team.  The output may be one of the inputs, element for element.
+ *
+ * There is one loop for each expression, over neighbours, which the compiler
+ * vectorises.  An operand that lies otherwise is packed first, a chunk of a row at a
+ * time, into a buffer that stays in the first-level cache. */
 #ifndef BATTEN_ELEMENTWISE_H
 #define BATTEN_ELEMENTWISE_H
 
-#include "kernel.h"
+#include "sum.h"
 
-typedef void row_function(real *z, const real *x, const real *y, size_t n, ptrdiff_t sz, ptrdiff_t sx, ptrdiff_t sy,
-                          real a, real b);
+enum { CHUNK = RUN };
 
-/* Rows first .. last - 1 of the walk, from their begin-th element on. */
-static void walk_rows(row_function *row, real *z, const real *x, const real *y, real a, real b, const batten_loop *loop,
-                      size_t first, size_t last, size_t begin, size_t count)
+/* z[i] = f(in[0][i], in[1][i], ...; a, b), i < n <= CHUNK */
+typedef void chunk_function(real *z, const real *const *in, size_t n, real a, real b);
+
+/* Where a walk stands. */
+struct place {
+    size_t rows, count; /* rows of the piece that are still to come, this one included; elements of each */
+    size_t index[BATTEN_RANK];
+    ptrdiff_t offset[1 + BATTEN_INPUTS]; /* of the row's first element, for each operand */
+};
+
+static inline void start_piece(struct place *at, const batten_loop *loop, const batten_cut *cut, size_t piece)
+{
+    const size_t inner = loop->rank - 1, first = piece / cut->blocks * cut->group;
+    const size_t begin = piece % cut->blocks * BLOCK;
+    at->rows = smaller(cut->group, cut->rows - first);
+    at->count = smaller(BLOCK, cut->length - begin);
+    for (size_t k = 0; k <= loop->inputs; k++)
+        at->offset[k] = (ptrdiff_t)begin * loop->stride[k][inner];
+    for (size_t axis = inner, rest = first; axis-- > 0; rest /= loop->shape[axis]) {
+        at->index[axis] = rest % loop->shape[axis];
+        for (size_t k = 0; k <= loop->inputs; k++)
+            at->offset[k] += (ptrdiff_t)at->index[axis] * loop->stride[k][axis];
+    }
+}
+
+/* On to the next row; false after the last one. */
+static inline int next_row(struct place *at, const batten_loop *loop)
+{
+    if (!--at->rows)
+        return 0;
+    for (size_t axis = loop->rank - 1; axis-- > 0;) {
+        const ptrdiff_t back = ++at->index[axis] < loop->shape[axis] ? 0 : (ptrdiff_t)loop->shape[axis];
+        for (size_t k = 0; k <= loop->inputs; k++)
+            at->offset[k] += (1 - back) * loop->stride[k][axis];
+        if (!back)
+            break;
+        at->index[axis] = 0;
+    }
+    return 1;
+}
+
+/* An operand's elements beside each other: where they lie, or in a buffer. */
+struct packed {
+    const real *repeated; /* what fills the buffer's first `count` elements, if it is one number */
+    size_t count;
+    real buffer[CHUNK];
+};
+
+static inline const real *pack(struct packed *p, const real *x, size_t n, ptrdiff_t stride)
+{
+    if (stride == 1)
+        return x;
+    if (stride == 0 && p->repeated == x && p->count >= n)
+        return p->buffer;
+    p->repeated = stride == 0 ? x : NULL;
+    p->count = n;
+    if (stride == 0)
+        for (size_t i = 0; i < n; i++)
+            p->buffer[i] = *x;
+    else
+        for (size_t i = 0; i < n; i++)
+            p->buffer[i] = x[(ptrdiff_t)i * stride];
+    return p->buffer;
+}
+
+/* Writes a piece of z or, where z is NULL, returns the sum of what would be written. */
+static double walk_piece(chunk_function *f, real *z, const real *const *x, real a, real b, const batten_loop *loop,
+                         const batten_cut *cut, size_t piece)
 {
     const size_t inner = loop->rank - 1;
-    const ptrdiff_t sz = loop->stride[0][inner], sx = loop->stride[1][inner], sy = loop->stride[2][inner];
-    size_t index[BATTEN_RANK], rest = first;
-    z += (ptrdiff_t)begin * sz, x += (ptrdiff_t)begin * sx, y += (ptrdiff_t)begin * sy;
-    for (size_t axis = inner; axis-- > 0; rest /= loop->shape[axis]) {
-        index[axis] = rest % loop->shape[axis];
-        z += (ptrdiff_t)index[axis] * loop->stride[0][axis];
-        x += (ptrdiff_t)index[axis] * loop->stride[1][axis];
-        y += (ptrdiff_t)index[axis] * loop->stride[2][axis];
-    }
-    for (size_t r = first; r < last; r++) {
-        row(z, x, y, count, sz, sx, sy, a, b);
-        for (size_t axis = inner; axis-- > 0;) {
-            const ptrdiff_t back = ++index[axis] < loop->shape[axis] ? 0 : (ptrdiff_t)loop->shape[axis];
-            z += (1 - back) * loop->stride[0][axis];
-            x += (1 - back) * loop->stride[1][axis];
-            y += (1 - back) * loop->stride[2][axis];
-            if (!back)
-                break;
-            index[axis] = 0;
+    const ptrdiff_t stride = loop->stride[0][inner];
+    struct packed operands[BATTEN_INPUTS];
+    const real *in[BATTEN_INPUTS];
+    real results[CHUNK];
+    struct place at;
+    size_t waiting = 0; /* results that are still to be summed */
+    double total = 0;
+    for (size_t k = 0; k < loop->inputs; k++)
+        operands[k].repeated = NULL;
+    start_piece(&at, loop, cut, piece);
+    do {
+        for (size_t begin = 0, n; begin < at.count; begin += n) {
+            n = smaller(CHUNK - waiting, at.count - begin);
+            for (size_t k = 0; k < loop->inputs; k++) {
+                const ptrdiff_t step = loop->stride[k + 1][inner];
+                in[k] = pack(&operands[k], x[k] + at.offset[k + 1] + (ptrdiff_t)begin * step, n, step);
+            }
+            real *const to = z ? z + at.offset[0] + (ptrdiff_t)begin * stride : NULL;
+            f(z && stride == 1 ? to : results + waiting, in, n, a, b);
+            if (z && stride != 1)
+                for (size_t i = 0; i < n; i++)
+                    to[(ptrdiff_t)i * stride] = results[i];
+            if (!z && (waiting += n) == CHUNK) {
+                total += sum_run(results, CHUNK, 1);
+                waiting = 0;
+            }
         }
-    }
+    } while (next_row(&at, loop));
+    return total + sum_run(results, waiting, 1);
 }
 
-static void walk(row_function *row, real *z, const real *x, const real *y, double a, double b, const batten_loop *loop)
+static void walk(chunk_function *f, real *z, const real *const *x, double a, double b, const batten_loop *loop)
 {
-    const size_t n = loop->shape[loop->rank - 1];
-    size_t rows = 1;
-    for (size_t axis = 0; axis + 1 < loop->rank; axis++)
-        rows *= loop->shape[axis];
-    if (!rows || !n)
-        return;
-    /* Long rows are cut; short rows go in groups, so that a thread's place is worked out once a group. */
-    const size_t blocks = blocks_of(n, BLOCK), group = blocks > 1 ? 1 : blocks_of(BLOCK, n);
-    PARALLEL(rows * n, for (size_t piece = 0; piece < blocks_of(rows, group) * blocks; piece++) {
-        const size_t first = piece / blocks * group, begin = piece % blocks * BLOCK;
-        walk_rows(row, z, x, y, (real)a, (real)b, loop, first, smaller(first + group, rows),
-                  begin, smaller(BLOCK, n - begin));
-    });
+    const batten_cut cut = batten_loop_cut(loop);
+    PARALLEL(cut.rows * cut.length, for (size_t piece = 0; piece < cut.pieces; piece++)
+                                        walk_piece(f, z, x, (real)a, (real)b, loop, &cut, piece););
 }
 
-/* z[i] = f(x[i], y[i]) along one row; with constant strides the compiler sees vectors. */
-#define ROW(f, sz, sx, sy)                                   \
-    do {                                                     \
-        PRAGMA(omp simd)                                     \
-        for (ptrdiff_t i = 0; i < (ptrdiff_t)n; i++)         \
-            z[i * (sz)] = f(x[i * (sx)], y[i * (sy)], a, b); \
-    } while (0)
-
-#define ELEMENTWISE(name, rows, p, q, expression)                                                                     \
-    static inline real name##_at(real p, real q, real a, real b)                                                      \
-    {                                                                                                                 \
-        (void)p, (void)q, (void)a, (void)b;                                                                           \
-        return expression;                                                                                            \
-    }                                                                                                                 \
-    static void name##_row(real *z, const real *x, const real *y, size_t n, ptrdiff_t sz, ptrdiff_t sx, ptrdiff_t sy, \
-                           real a, real b)                                                                            \
-    {                                                                                                                 \
-        rows(name##_at) else ROW(name##_at, sz, sx, sy);                                                              \
+#define EACH(...)                        \
+    {                                    \
+        PRAGMA(omp simd)                 \
+        for (size_t i = 0; i < n; i++) { \
+            __VA_ARGS__                  \
+        }                                \
     }
-
-#define ALIKE(f)                       \
-    if (sz == 1 && sx == 1 && sy == 1) \
-        ROW(f, 1, 1, 1);
-#define REPEATED(f)                                          \
-    ALIKE(f)                                                 \
-    else if (sz == 1 && sx == 1 && sy == 0) ROW(f, 1, 1, 0); \
-    else if (sz == 1 && sx == 0 && sy == 1) ROW(f, 1, 0, 1);
 
 #define MAP(name, expression)                                                              \
-    ELEMENTWISE(name, ALIKE, x, same, expression)                                          \
+    static void name##_chunk(real *z, const real *const *in, size_t n, real a, real b)     \
+    {                                                                                      \
+        (void)a, (void)b;                                                                  \
+        EACH(const real x = in[0][i]; z[i] = expression;)                                  \
+    }                                                                                      \
     void KERNEL(name)(real *y, const real *x, double a, double b, const batten_loop *loop) \
     {                                                                                      \
-        walk(name##_row, y, x, x, a, b, loop);                                             \
+        walk(name##_chunk, y, (const real *[]){x}, a, b, loop);                            \
     }
-#define MAP2_ROWS(name, rows, p, q, expression)                                                           \
-    ELEMENTWISE(name, rows, p, q, expression)                                                             \
+
+#define OF_TWO(name, p, q, expression)                                                                    \
+    static void name##_chunk(real *z, const real *const *in, size_t n, real a, real b)                    \
+    {                                                                                                     \
+        (void)a, (void)b;                                                                                 \
+        EACH(const real p = in[0][i], q = in[1][i]; z[i] = expression;)                                   \
+    }                                                                                                     \
     void KERNEL(name)(real *z, const real *x, const real *y, double a, double b, const batten_loop *loop) \
     {                                                                                                     \
-        walk(name##_row, z, x, y, a, b, loop);                                                            \
+        walk(name##_chunk, z, (const real *[]){x, y}, a, b, loop);                                        \
     }
-#define MAP2(name, expression) MAP2_ROWS(name, REPEATED, x, y, expression)
-#define GRADIENT(name, kept, expression) MAP2_ROWS(name, ALIKE, dy, kept, expression)
+#define MAP2(name, expression) OF_TWO(name, x, y, expression)
+#define GRADIENT(name, kept, expression) OF_TWO(name, dy, kept, expression)
+
+#define MAP4(name, p, q, u, v, expression)                                                                            \
+    static void name##_chunk(real *z, const real *const *in, size_t n, real a, real b)                                \
+    {                                                                                                                 \
+        (void)a, (void)b;                                                                                             \
+        EACH(const real p = in[0][i], q = in[1][i], u = in[2][i], v = in[3][i]; (void)u, (void)v; z[i] = expression;) \
+    }                                                                                                                 \
+    void KERNEL(name)(real *z, const real *x, const real *y, const real *u, const real *v, double a, double b,        \
+                      const batten_loop *loop)                                                                        \
+    {                                                                                                                 \
+        walk(name##_chunk, z, (const real *[]){x, y, u, v}, a, b, loop);                                              \
+    }
 
 #endif

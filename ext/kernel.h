@@ -47,7 +47,7 @@ typedef real vec __attribute__((vector_size(VBYTES)));
     } while (0)
 
 /* Blocks of this many elements are the unit of elementwise work and of sums. */
-enum { BLOCK = 4096 };
+enum { BLOCK = BATTEN_BLOCK };
 
 static inline size_t smaller(size_t a, size_t b)
 {

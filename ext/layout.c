@@ -15,7 +15,7 @@ static size_t magnitude(ptrdiff_t stride)
 /* Does axis i of the loop go outside axis j? */
 static int outside(const batten_loop *l, size_t i, size_t j)
 {
-    for (size_t k = 0; k <= BATTEN_INPUTS; k++)
+    for (size_t k = 0; k <= l->inputs; k++)
         if (magnitude(l->stride[k][i]) != magnitude(l->stride[k][j]))
             return magnitude(l->stride[k][i]) > magnitude(l->stride[k][j]);
     return i < j;
@@ -24,7 +24,7 @@ static int outside(const batten_loop *l, size_t i, size_t j)
 /* Could an outer axis and an inner one be walked as one? */
 static int joined(const batten_loop *l, size_t outer, size_t inner)
 {
-    for (size_t k = 0; k <= BATTEN_INPUTS; k++)
+    for (size_t k = 0; k <= l->inputs; k++)
         if (l->stride[k][outer] != l->stride[k][inner] * (ptrdiff_t)l->shape[inner])
             return 0;
     return 1;
@@ -33,7 +33,7 @@ static int joined(const batten_loop *l, size_t outer, size_t inner)
 static void put(batten_loop *to, size_t i, const batten_loop *from, size_t j)
 {
     to->shape[i] = from->shape[j];
-    for (size_t k = 0; k <= BATTEN_INPUTS; k++)
+    for (size_t k = 0; k <= from->inputs; k++)
         to->stride[k][i] = from->stride[k][j];
 }
 
@@ -51,6 +51,7 @@ void batten_loop_simplify(batten_loop *loop)
 
     batten_loop simple;
     simple.rank = 0;
+    simple.inputs = loop->inputs;
     for (size_t i = 0; i < rank; i++) {
         const size_t axis = order[i];
         put(&simple, simple.rank++, loop, axis);
@@ -63,13 +64,28 @@ void batten_loop_simplify(batten_loop *loop)
     }
     if (!simple.rank) { /* a single element */
         simple.rank = simple.shape[0] = 1;
-        for (size_t k = 0; k <= BATTEN_INPUTS; k++)
+        for (size_t k = 0; k <= loop->inputs; k++)
             simple.stride[k][0] = 1;
     }
 
     loop->rank = simple.rank;
     for (size_t i = 0; i < simple.rank; i++)
         put(loop, i, &simple, i);
+}
+
+batten_cut batten_loop_cut(const batten_loop *loop)
+{
+    batten_cut cut = {.rows = 1, .length = loop->shape[loop->rank - 1], .blocks = 1, .group = 1};
+    for (size_t axis = 0; axis + 1 < loop->rank; axis++)
+        cut.rows *= loop->shape[axis];
+    if (!cut.rows || !cut.length)
+        return cut;
+    if (cut.length > BATTEN_BLOCK)
+        cut.blocks = (cut.length + BATTEN_BLOCK - 1) / BATTEN_BLOCK;
+    else
+        cut.group = (BATTEN_BLOCK + cut.length - 1) / cut.length;
+    cut.pieces = (cut.rows + cut.group - 1) / cut.group * cut.blocks;
+    return cut;
 }
 
 size_t batten_plan_sum(batten_sum_plan *plan, batten_loop *loop)
@@ -80,7 +96,7 @@ size_t batten_plan_sum(batten_sum_plan *plan, batten_loop *loop)
         outputs *= loop->shape[kept++];
     if (kept == loop->rank) { /* nothing is summed: sums of one term each */
         loop->shape[loop->rank] = 1;
-        for (size_t k = 0; k <= BATTEN_INPUTS; k++)
+        for (size_t k = 0; k <= loop->inputs; k++)
             loop->stride[k][loop->rank] = 0;
         loop->rank++;
     }

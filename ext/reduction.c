@@ -17,9 +17,9 @@
  * The outermost summed axis is cut into segments (layout.c), whose sums go to
  * `partial`, so that several threads can share one long sum; they are added in order.  How it is cut depends on the
  * shape alone, and so do the bits. */
-#include "kernel.h"
+#include "sum.h"
 
-enum { LANES = 16, RUN = 1024, DEPTH = 64, WIDTH = 64 };
+enum { DEPTH = 64, WIDTH = 64 };
 
 /* Where the i-th of the elements along axes first .. last - 1 lies. */
 static ptrdiff_t place(const batten_loop *loop, int operand, size_t first, size_t last, size_t i)
@@ -28,26 +28,6 @@ static ptrdiff_t place(const batten_loop *loop, int operand, size_t first, size_
     for (size_t axis = last; axis-- > first; i /= loop->shape[axis])
         offset += (ptrdiff_t)(i % loop->shape[axis]) * loop->stride[operand][axis];
     return offset;
-}
-
-static double sum_run(const real *x, size_t n, ptrdiff_t stride)
-{
-    double total = 0;
-    for (size_t begin = 0; begin < n; begin += RUN) {
-        const real *run = x + (ptrdiff_t)begin * stride;
-        const size_t count = smaller(RUN, n - begin), whole = stride == 1 ? count / LANES * LANES : 0;
-        real lanes[LANES] = {0}, rest = 0;
-        for (size_t i = 0; i < whole; i += LANES)
-            for (size_t lane = 0; lane < LANES; lane++)
-                lanes[lane] += run[i + lane];
-        for (size_t i = whole; i < count; i++)
-            rest += run[(ptrdiff_t)i * stride];
-        for (size_t half = LANES / 2; half > 0; half /= 2)
-            for (size_t lane = 0; lane < half; lane++)
-                lanes[lane] += lanes[lane + half];
-        total += (double)lanes[0] + rest;
-    }
-    return total;
 }
 
 /* One sum over entries begin .. end - 1 of the outermost summed axis and all of the others. */

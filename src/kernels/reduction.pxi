@@ -4,22 +4,13 @@ def sum(cnp.ndarray y not None, cnp.ndarray x not None, double scale=1):
     """y = scale times the sum of x over every axis along which y is broadcast to x."""
     cdef batten_loop loop
     cdef capi.batten_sum_plan plan
-    cdef batten_dtype t = output(y)
     cdef size_t bytes
     cdef double *partial
-    if dtype_of(x) != t:
-        raise TypeError(f"expected operands of the output's type, got {show(y)} from {show(x)}")
+    cdef batten_dtype t = over(&loop, y, x)
+    operand(&loop, x, x, y)
     contiguous(y)
-    apart(y, x)
-    cdef int i
     if cnp.PyArray_SIZE(y) == 0:                         # its strides, which tell what is summed, may be nought
         return y
-    loop.rank = x.ndim
-    for i in range(x.ndim):
-        loop.shape[i] = x.shape[i]
-    follow(&loop, 0, y, x)
-    follow(&loop, 1, x, x)
-    follow(&loop, 2, x, x)
     capi.batten_loop_simplify(&loop)
     bytes = capi.batten_plan_sum(&plan, &loop) * sizeof(double)
     partial = <double *>borrow(bytes)

@@ -1,0 +1,38 @@
+/* The sum of a run of numbers, in an order that depends on their count alone.
+ *
+ * At most 64 terms are added one after the other in `real`: RUN terms go to LANES
+ * lanes, and the lanes are added in pairs.  The sums of the runs are added in double. */
+#ifndef BATTEN_SUM_H
+#define BATTEN_SUM_H
+
+#include "kernel.h"
+
+enum { LANES = 16, RUN = 1024 };
+
+/* The lanes' sum, in pairs; only the first stays what it is called. */
+static inline real sum_lanes(real lanes[LANES])
+{
+    for (size_t half = LANES / 2; half > 0; half /= 2)
+        for (size_t lane = 0; lane < half; lane++)
+            lanes[lane] += lanes[lane + half];
+    return lanes[0];
+}
+
+static inline double sum_run(const real *x, size_t n, ptrdiff_t stride)
+{
+    double total = 0;
+    for (size_t begin = 0; begin < n; begin += RUN) {
+        const real *run = x + (ptrdiff_t)begin * stride;
+        const size_t count = smaller(RUN, n - begin), whole = stride == 1 ? count / LANES * LANES : 0;
+        real lanes[LANES] = {0}, rest = 0;
+        for (size_t i = 0; i < whole; i += LANES)
+            for (size_t lane = 0; lane < LANES; lane++)
+                lanes[lane] += run[i + lane];
+        for (size_t i = whole; i < count; i++)
+            rest += run[(ptrdiff_t)i * stride];
+        total += (double)sum_lanes(lanes) + rest;
+    }
+    return total;
+}
+
+#endif
