@@ -26,6 +26,12 @@ GRADIENT(hardtanh_backward, x, x <= a || x >= b ? 0 : dy)
 MAP(leaky_relu, x > 0 ? x : a * x)
 GRADIENT(leaky_relu_backward, x, x > 0 ? dy : a * dy)
 
+/* The same with the slope y, an operand of its own: a number for each channel, which
+ * is learnt (PReLU), or for each element, which is drawn (RReLU). */
+MAP2(prelu, x > 0 ? x : y * x)
+MAP4(prelu_backward, dy, x, slope, one, x > 0 ? dy : slope * dy)
+GRADIENT(prelu_slope_backward, x, x > 0 ? 0 : dy * x)
+
 /* b where x does not pass the threshold a. */
 MAP(threshold, x <= a ? b : x)
 GRADIENT(threshold_backward, x, x <= a ? 0 : dy)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import math
+import warnings
 
 import numpy as np
 import pytest
 
 import batten
 import batten.nn.functional as F  # noqa: N812
+from batten import _kernels as kernels
 from batten import nn
 from parity import assert_close, assert_like_torch
 
@@ -249,47 +252,262 @@ def test_a_target_changed_before_backward_is_found(function):
         loss.backward()
 
 
-# ---- of differences ----
+# ---- of numbers ----
 
-ELEMENTS = [(3, 4), (), (0, 3), (2, 1, 5)]
+ELEMENTS = [(3, 4), (), (0, 3), (2, 1, 5), (37,)]
+ANY, PROBABILITY = (-3, 3), (0.01, 0.99)
 
 
-@pytest.mark.parametrize("name", ["mse_loss", "l1_loss"])
-def test_differences_are_their_definition(rng, dtype, name):
-    power = {"mse_loss": 2, "l1_loss": 1}[name]
-    for shape, reduction, weighted in itertools.product(ELEMENTS, REDUCTIONS, (False, True)):
-        x, t, w = [np.asarray(rng.standard_normal(shape), dtype) for _ in range(3)]
-        w = np.abs(w) if weighted else None
-        losses = np.abs(x.astype(np.float64) - t) ** power * (1 if w is None else w)
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+# A loss, its settings, its definition, the ranges of input and target, and its weights.
+NUMBERS = [
+    ("mse_loss", {}, lambda x, t: (x - t) ** 2, ANY, ANY, ["weight"]),
+    ("l1_loss", {}, lambda x, t: abs(x - t), ANY, ANY, ["weight"]),
+    ("smooth_l1_loss", {}, lambda x, t: np.where(abs(x - t) < 1, (x - t) ** 2 / 2, abs(x - t) - 0.5), ANY, ANY, []),
+    (
+        "smooth_l1_loss",
+        {"beta": 2.5},
+        lambda x, t: np.where(abs(x - t) < 2.5, (x - t) ** 2 / 5, abs(x - t) - 1.25),
+        ANY,
+        ANY,
+        [],
+    ),
+    ("smooth_l1_loss", {"beta": 0}, lambda x, t: abs(x - t), ANY, ANY, []),
+    ("huber_loss", {}, lambda x, t: np.where(abs(x - t) < 1, (x - t) ** 2 / 2, abs(x - t) - 0.5), ANY, ANY, ["weight"]),
+    (
+        "huber_loss",
+        {"delta": 2.5},
+        lambda x, t: np.where(abs(x - t) < 2.5, (x - t) ** 2 / 2, 2.5 * (abs(x - t) - 1.25)),
+        ANY,
+        ANY,
+        ["weight"],
+    ),
+    (
+        "binary_cross_entropy",
+        {},
+        lambda x, t: -(t * np.log(x) + (1 - t) * np.log(1 - x)),
+        PROBABILITY,
+        (0, 1),
+        ["weight"],
+    ),
+    (
+        "binary_cross_entropy_with_logits",
+        {},
+        lambda x, t, pos_weight=1: -(pos_weight * t * np.log(sigmoid(x)) + (1 - t) * np.log(1 - sigmoid(x))),
+        ANY,
+        (0, 1),
+        ["weight", "pos_weight"],
+    ),
+    ("kl_div", {}, lambda x, t: t * (np.log(t) - x), ANY, PROBABILITY, []),
+    ("kl_div", {"log_target": True}, lambda x, t: np.exp(t) * (t - x), ANY, (-3, 0), []),
+]
+each_loss = pytest.mark.parametrize(
+    ("name", "settings", "definition", "x_range", "t_range", "weights"),
+    NUMBERS,
+    ids=[f"{name}-{settings}" for name, settings, *_ in NUMBERS],
+)
+# The gradient by these weights is there, and the mean is over them, or it is not.
+LEARNABLE, MEAN_OVER_WEIGHTS = ("mse_loss", "l1_loss", "huber_loss"), ("mse_loss", "l1_loss")
+
+
+def reductions(name):
+    """Those of a loss; kl_div's mean, which warns, has a test of its own."""
+    return ("batchmean", "sum", "none") if name == "kl_div" else REDUCTIONS
+
+
+def operands(rng, shape, dtype, x_range, t_range):
+    return [np.asarray(rng.uniform(*bounds, shape), dtype) for bounds in (x_range, t_range)]
+
+
+@each_loss
+def test_losses_of_numbers_are_their_definition(rng, dtype, name, settings, definition, x_range, t_range, weights):
+    for shape, reduction, weighted in itertools.product(ELEMENTS, reductions(name), (None, *weights)):
+        x, t = operands(rng, shape, dtype, x_range, t_range)
+        w = rng.uniform(0.5, 2, shape).astype(dtype)
+        wide = [a.astype(np.float64) for a in (x, t)]
+        if weighted == "pos_weight":
+            losses = definition(*wide, pos_weight=w)
+        else:
+            losses = definition(*wide) * (w if weighted else 1)
+        count = shape[0] if reduction == "batchmean" and shape else losses.size if reduction == "mean" else 1
+        if weighted == "weight" and reduction == "mean" and name in MEAN_OVER_WEIGHTS:
+            count = w.sum(dtype=np.float64)
         with np.errstate(invalid="ignore"):
-            mean = losses.sum() / (losses.size if w is None else w.sum())
-        expected = {"none": losses, "sum": losses.sum(), "mean": mean}[reduction]
-        y = getattr(F, name)(
-            batten.tensor(x), batten.tensor(t), reduction=reduction, weight=None if w is None else batten.tensor(w)
-        )
+            expected = losses if reduction == "none" else losses.sum() / count
+        extra = {weighted: batten.tensor(w)} if weighted else {}
+        y = getattr(F, name)(batten.tensor(x), batten.tensor(t), reduction=reduction, **settings, **extra)
         assert_close(y, np.asarray(expected, dtype))
 
 
-@pytest.mark.parametrize("name", ["mse_loss", "l1_loss"])
-def test_differences_are_torchs(rng, dtype, name):
+@each_loss
+def test_losses_of_numbers_are_torchs(rng, dtype, name, settings, definition, x_range, t_range, weights):
     torch = pytest.importorskip("torch")
     ours, theirs = getattr(F, name), getattr(torch.nn.functional, name)
-    for shape, reduction in itertools.product(ELEMENTS, REDUCTIONS):
-        x, t, w = [np.asarray(rng.standard_normal(shape), dtype) for _ in range(3)]
+    for shape, reduction in itertools.product(ELEMENTS, reductions(name)):
+        x, t = operands(rng, shape, dtype, x_range, t_range)
+        s = {"reduction": reduction, **settings}
+        assert_like_torch(lambda x, t, s=s: ours(x, t, **s), lambda x, t, s=s: theirs(x, t, **s), x, t)
+        w = rng.uniform(0.5, 2, shape).astype(dtype)
+        for weight in weights:
+            if name in LEARNABLE:
+                assert_like_torch(
+                    lambda x, t, w, s=s: ours(x, t, weight=w, **s),
+                    lambda x, t, w, s=s: theirs(x, t, weight=w, **s),
+                    x,
+                    t,
+                    w,
+                )
+                continue
+            for some in (w, w[..., :1] if shape else w, w[:1] if shape else w, np.asarray(1.5, dtype)):
+                assert_like_torch(
+                    lambda x, t, s=s, n=weight, w=some: ours(x, t, **{n: batten.tensor(w)}, **s),
+                    lambda x, t, s=s, n=weight, w=some: theirs(x, t, **{n: torch.tensor(w)}, **s),
+                    x,
+                    t,
+                )
+
+
+def test_both_weights_of_logits_are_torchs(rng, dtype):
+    torch = pytest.importorskip("torch")
+    x, t = operands(rng, (5, 3), dtype, ANY, (0, 1))
+    w, p = rng.uniform(0.5, 2, (5, 1)).astype(dtype), rng.uniform(0.5, 9, 3).astype(dtype)
+    for reduction in REDUCTIONS:
         assert_like_torch(
-            lambda x, t, r=reduction: ours(x, t, reduction=r), lambda x, t, r=reduction: theirs(x, t, reduction=r), x, t
-        )
-        assert_like_torch(
-            lambda x, t, w, r=reduction: ours(x, t, reduction=r, weight=w),
-            lambda x, t, w, r=reduction: theirs(x, t, reduction=r, weight=w),
+            lambda x, t, r=reduction: F.binary_cross_entropy_with_logits(
+                x, t, batten.tensor(w), reduction=r, pos_weight=batten.tensor(p)
+            ),
+            lambda x, t, r=reduction: torch.nn.functional.binary_cross_entropy_with_logits(
+                x, t, torch.tensor(w), reduction=r, pos_weight=torch.tensor(p)
+            ),
             x,
             t,
-            np.abs(w),
         )
 
 
-@pytest.mark.parametrize("function", [F.mse_loss, F.l1_loss])
+@each_loss
+def test_layout_of_numbers_does_not_matter(rng, dtype, name, settings, definition, x_range, t_range, weights):
+    x, t = operands(rng, (6, 35), dtype, x_range, t_range)
+    function = getattr(F, name)
+    for reduction in reductions(name)[1:]:
+        plain = batten.tensor(x, requires_grad=True)
+        expected = function(plain, batten.tensor(t), reduction=reduction, **settings)
+        expected.sum().backward()
+        memory = batten.tensor(np.ascontiguousarray(x.T), requires_grad=True)
+        every_other = batten.tensor(np.repeat(t, 2, axis=1))[:, ::2]
+        y = function(memory.T, every_other, reduction=reduction, **settings)
+        y.sum().backward()
+        assert_close(y.detach(), expected.detach())
+        assert_close(memory.grad.T, plain.grad)
+
+
+@each_loss
+def test_losses_of_numbers_have_the_same_bits_on_any_number_of_threads(
+    rng, dtype, threads, name, settings, definition, x_range, t_range, weights
+):
+    x, t = operands(rng, (301, 307), dtype, x_range, t_range)
+    extra = {weight: batten.tensor(rng.uniform(0.5, 2, 307).astype(dtype)) for weight in weights}
+    if name in LEARNABLE:
+        extra = {"weight": batten.tensor(rng.uniform(0.5, 2, x.shape).astype(dtype))}
+    found = set()
+    for n in (1, 2, 3, 8):
+        threads(n)
+        leaf = batten.tensor(x, requires_grad=True)
+        loss = getattr(F, name)(leaf, batten.tensor(t), reduction=reductions(name)[0], **settings, **extra)
+        loss.backward()
+        found.add((loss.detach().numpy().tobytes(), leaf.grad.numpy().tobytes()))
+    assert len(found) == 1
+
+
+def test_a_mean_writes_no_array_of_losses(rng):
+    """Blocks asked of the pool: the result and the pieces' sums; going backward, the gradient."""
+    x, t = batten.tensor(rng.standard_normal((300, 100)), requires_grad=True), batten.zeros(300, 100).double()
+    start = kernels.memory_stats()["requests"]
+    loss = F.mse_loss(x, t)
+    middle = kernels.memory_stats()["requests"]
+    loss.backward()
+    assert middle - start == 2
+    assert kernels.memory_stats()["requests"] - middle == 1
+
+
+def test_certain_and_wrong(dtype):
+    """Probabilities of 0 and 1 cost 100 where they are wrong, and logits as much as they are large."""
+    torch = pytest.importorskip("torch")
+    x, t = np.array([0, 0, 1, 1], dtype), np.array([0, 1, 0, 1], dtype)
+    assert F.binary_cross_entropy(batten.tensor(x), batten.tensor(t), reduction="none").tolist() == [0, 100, 100, 0]
+    assert_like_torch(
+        lambda x: F.binary_cross_entropy(x, batten.tensor(t)),
+        lambda x: torch.nn.functional.binary_cross_entropy(x, torch.tensor(t)),
+        x,
+        rtol=1e-8,  # the bound of the gradient, 1e-12, is rounded to float32 in PyTorch
+    )
+    logits = np.array([-1000, -1000, 1000, 1000], dtype)
+    y = F.binary_cross_entropy_with_logits(batten.tensor(logits), batten.tensor(t), reduction="none")
+    assert y.tolist() == [0, 1000, 1000, 0]
+    assert_like_torch(
+        F.binary_cross_entropy_with_logits, torch.nn.functional.binary_cross_entropy_with_logits, logits, t
+    )
+
+
+def test_logits_keep_small_losses(dtype):
+    """log(1 + e^-40) is far below a rounding of 40."""
+    y = F.binary_cross_entropy_with_logits(
+        batten.tensor([-40.0, 40.0], dtype=dtype), batten.tensor([0.0, 1.0], dtype=dtype), reduction="none"
+    )
+    np.testing.assert_allclose(y.numpy(), math.exp(-40), rtol=1e-5)
+
+
+def test_divergence_is_nought_where_a_probability_is(dtype):
+    """Even where the input is the logarithm of nought, for which PyTorch says NaN."""
+    log_p = batten.tensor([-math.inf, -1.0], dtype=dtype)
+    assert F.kl_div(log_p, batten.tensor([0.0, 0.0], dtype=dtype), reduction="none").tolist() == [0, 0]
+    assert F.kl_div(log_p, log_p * math.inf, reduction="sum", log_target=True).item() == 0
+    assert F.kl_div(log_p, batten.tensor([0.5, 0.5], dtype=dtype), reduction="sum").item() == math.inf
+
+
+def test_divergence_and_its_means():
+    torch = pytest.importorskip("torch")
+    x, t = np.log([[0.25, 0.75], [0.5, 0.5]]), np.array([[0.5, 0.5], [1, 0]])
+    with pytest.warns(UserWarning, match="not the divergence; reduction='batchmean' divides by the batch") as caught:
+        mean = F.kl_div(batten.tensor(x), batten.tensor(t))
+    assert caught[0].filename == __file__
+    assert mean.item() * 2 == pytest.approx(F.kl_div(batten.tensor(x), batten.tensor(t), reduction="batchmean").item())
+    for shapes in [((2, 3), (3,)), ((3,), (2, 3)), ((), ())]:  # of different shapes: the input's first axis counts
+        a, b = [np.asarray(np.linspace(0.1, 0.9, math.prod(s)).reshape(s)) for s in shapes]
+        assert_like_torch(
+            lambda a, b: F.kl_div(a, b, reduction="batchmean"),
+            lambda a, b: torch.nn.functional.kl_div(a, b, reduction="batchmean"),
+            a,
+            b,
+        )
+
+
+@pytest.mark.parametrize("bad", [-0.001, 1.001, math.nan, math.inf])
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_no_probabilities_are_refused(dtype, bad, reduction):
+    good, wrong = batten.tensor([[0.0, 1.0, 0.5]] * 2, dtype=dtype), batten.tensor([[0.0, bad, 0.5]] * 2, dtype=dtype)
+    for x, t, what in [(wrong, good, "input"), (good, wrong, "target")]:
+        with pytest.raises(ValueError, match=rf"^binary_cross_entropy expects an {what} between 0 and 1, got {bad}"):
+            F.binary_cross_entropy(x, t, reduction=reduction)
+    nan = batten.full((3,), math.nan, dtype=dtype)  # a weight may well be NaN
+    assert F.binary_cross_entropy(good, good, nan, reduction="sum").isnan().item()
+
+
+@each_loss
+def test_nan_goes_through_the_losses_of_numbers(name, settings, definition, x_range, t_range, weights):
+    if name == "binary_cross_entropy":
+        return
+    x, t = batten.tensor([math.nan, 0.5], requires_grad=True), batten.tensor([0.5, 0.25])
+    losses = getattr(F, name)(x, t, reduction="none", **settings)
+    assert losses.isnan().tolist() == [True, False]
+    assert getattr(F, name)(x, t, reduction="sum", **settings).isnan().item()
+
+
+@pytest.mark.parametrize("function", [F.mse_loss, F.l1_loss, F.smooth_l1_loss, F.huber_loss])
 def test_shapes_that_differ_are_broadcast_with_a_warning(function):
+    torch = pytest.importorskip("torch")
     x = batten.zeros(4, requires_grad=True)
     with pytest.warns(UserWarning, match=rf"{function.__name__} of an input \[4\] and a target \[4, 1\]") as caught:
         loss = function(x, batten.ones(4, 1), reduction="none")
@@ -299,18 +517,81 @@ def test_shapes_that_differ_are_broadcast_with_a_warning(function):
         ValueError, match=rf"{function.__name__} expects shapes that broadcast to one, got \[4\] and \[3\]"
     ):
         function(x, batten.ones(3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        for shapes in [((4,), (3, 4)), ((3, 1), (4,)), ((), (2,)), ((2, 0), (1,))]:
+            arrays = [np.linspace(k, 3, math.prod(s)).reshape(s) for k, s in enumerate(shapes)]
+            for reduction in REDUCTIONS:
+                assert_like_torch(
+                    lambda x, t, r=reduction: function(x, t, reduction=r),
+                    lambda x, t, r=reduction: getattr(torch.nn.functional, function.__name__)(x, t, reduction=r),
+                    *arrays,
+                )
 
 
-@pytest.mark.parametrize("function", [F.mse_loss, F.l1_loss])
-def test_differences_refused(function):
-    x = batten.zeros(4)
-    with pytest.raises(TypeError, match=f"{function.__name__} expects floats, got int64"):
-        function(x.long(), x)
-    with pytest.raises(ValueError, match=r"'mean', 'sum' or 'none', got None"):
-        function(x, x, reduction=None)
-    with pytest.raises(ValueError, match=r"a weight for each element, \[4\], got \[1\]"):
-        function(x, x, weight=batten.ones(1))
-    assert function(x, batten.tensor([1, 1, 1, 1])).item() == 1  # an integer target meets a float input
+@each_loss
+def test_losses_of_numbers_refuse(name, settings, definition, x_range, t_range, weights):
+    function, x = getattr(F, name), batten.tensor([0.25] * 4)
+    with pytest.raises(TypeError, match=f"{name} expects floats, got int64"):
+        function(x.long(), x, reduction="sum", **settings)
+    with pytest.raises(ValueError, match=f"{name} expects reduction=.*'sum' or 'none', got None"):
+        function(x, x, reduction=None, **settings)
+    if name != "huber_loss":
+        with pytest.raises(ValueError, match=f"{name}: size_average and reduce have gone"):
+            function(x, x, reduce=True, **settings)
+    for weight in weights:
+        with pytest.raises(ValueError, match=rf"{name} expects a {weight} .*\[4\], got \[3\]"):
+            function(x, x, **{weight: batten.ones(3)})
+        if name not in LEARNABLE:
+            with pytest.raises(ValueError, match=rf"{name} expects a {weight} that broadcasts to \[4\], got \[1, 4\]"):
+                function(x, x, **{weight: batten.ones(1, 4)})
+            with pytest.raises(ValueError, match=f"{name} has no gradient for its {weight}"):
+                function(x, x, **{weight: batten.ones(4, requires_grad=True)})
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda x: F.smooth_l1_loss(x, x, beta=-1), ValueError, "smooth_l1_loss expects beta >= 0, got -1"),
+        (lambda x: F.smooth_l1_loss(x, x, beta=math.nan), ValueError, "beta >= 0, got nan"),
+        (lambda x: F.huber_loss(x, x, delta=0), ValueError, "huber_loss expects delta > 0, got 0"),
+        (lambda x: F.l1_loss(x, x, weight=batten.ones(1)), ValueError, r"a weight for each element, \[4\], got \[1\]"),
+        (lambda x: F.kl_div(x, x.long(), reduction="sum"), TypeError, "kl_div expects floats, got int64"),
+        (lambda x: F.kl_div(x, x, reduction="average"), ValueError, "'batchmean', 'mean', 'sum' or 'none', got 'ave"),
+        (lambda x: F.kl_div(x, batten.ones(3), reduction="sum"), ValueError, r"broadcast to one, got \[4\] and \[3\]"),
+        (lambda x: F.mse_loss(x, x, reduction="batchmean"), ValueError, "'mean', 'sum' or 'none', got 'batchmean'"),
+        *[
+            (lambda x, f=f: f(x, batten.ones(4, 1)), ValueError, r"a target of the input's shape, \[4\], got \[4, 1\]")
+            for f in (F.binary_cross_entropy, F.binary_cross_entropy_with_logits)
+        ],
+        (lambda x: F.binary_cross_entropy(x, [0, 1, 0, 1]), TypeError, "expected a tensor"),
+        (lambda x: F.binary_cross_entropy(x, batten.tensor([0, 1, 0, 1])), TypeError, "floats, got int64"),
+    ],
+)
+def test_arguments_refused(call, error, message):
+    with pytest.raises(error, match=message):
+        call(batten.tensor([0.25] * 4))
+
+
+def test_operands_of_several_types_meet():
+    x = batten.tensor([1.0, 2.0, 3.0, 4.0])
+    assert F.mse_loss(x, batten.tensor([1, 1, 1, 1])).item() == 3.5  # an integer target meets a float input
+    for function in (F.mse_loss, F.huber_loss, F.binary_cross_entropy_with_logits):
+        y = function(x, batten.ones(4).double(), weight=batten.ones(4))
+        assert y.dtype == batten.float64
+
+
+def test_a_value_changed_before_backward_is_found():
+    for change in (0, 1, 2):
+        values = [batten.ones(3, requires_grad=True) * 1, batten.zeros(3), batten.ones(3)]
+        loss = F.mse_loss(*values[:2], weight=values[2])
+        with batten.no_grad():
+            values[change].add_(1)
+        with pytest.raises(RuntimeError, match="changed in place"):
+            loss.backward()
+    loss = F.mse_loss(batten.ones(3, requires_grad=True), batten.zeros(3))
+    loss.mul_(2)  # the loss itself is not needed
+    loss.backward()
 
 
 # ---- modules ----
@@ -323,6 +604,14 @@ MODULES = [
     ("MSELoss", {}, False),
     ("MSELoss", {"reduction": "sum"}, False),
     ("L1Loss", {"reduction": "none"}, False),
+    ("SmoothL1Loss", {}, False),
+    ("SmoothL1Loss", {"beta": 0.3, "reduction": "sum"}, False),
+    ("HuberLoss", {}, False),
+    ("HuberLoss", {"delta": 0.3, "reduction": "none"}, False),
+    ("KLDivLoss", {"reduction": "batchmean"}, False),
+    ("KLDivLoss", {"reduction": "sum", "log_target": True}, False),
+    ("BCEWithLogitsLoss", {}, False),
+    ("BCEWithLogitsLoss", {"reduction": "sum"}, False),
 ]
 
 
@@ -331,7 +620,7 @@ def test_modules_are_torchs(rng, dtype, name, arguments, of_classes):
     torch = pytest.importorskip("torch")
     x, target, weight = class_case(rng, ((6, 4), (6,)), dtype, ignored=0)
     if not of_classes:
-        target = rng.standard_normal(x.shape).astype(dtype)
+        target = rng.random(x.shape).astype(dtype)
     for weighted in (False, True) if of_classes else (False,):
         ours = getattr(nn, name)(**arguments, **({"weight": batten.tensor(weight)} if weighted else {}))
         theirs = getattr(torch.nn, name)(**arguments, **({"weight": torch.tensor(weight)} if weighted else {}))
@@ -358,3 +647,24 @@ def test_arguments_by_position_and_weights_in_another_type(rng):
     assert list(loss.parameters()) == []
     with pytest.raises(ValueError, match="'mean', 'sum' or 'none', got 'average'"):
         nn.MSELoss(None, None, "average")(batten.ones(2), batten.ones(2))
+
+
+def test_modules_of_two_classes_are_torchs(rng, dtype):
+    torch = pytest.importorskip("torch")
+    x, t = operands(rng, (5, 3), dtype, PROBABILITY, (0, 1))
+    w = rng.uniform(0.5, 2, 3).astype(dtype)
+    for name, settings in [
+        ("BCELoss", {}),
+        ("BCELoss", {"weight": w}),
+        ("BCEWithLogitsLoss", {"weight": w, "reduction": "none"}),
+        ("BCEWithLogitsLoss", {"pos_weight": w}),
+    ]:
+        ours, theirs = [
+            getattr(lib.nn, name)(**{k: lib.tensor(v) if isinstance(v, np.ndarray) else v for k, v in settings.items()})
+            for lib in (batten, torch)
+        ]
+        assert repr(ours) == repr(theirs)
+        assert {k: v.tolist() for k, v in ours.state_dict().items()} == {
+            k: v.tolist() for k, v in theirs.state_dict().items()
+        }
+        assert_like_torch(ours, theirs, x, t)

@@ -1,5 +1,5 @@
-# Batch normalization over the rows of a matrix in C order.  A number for each
-# column may be None where the C function takes NULL.
+# Batch and layer normalization of a matrix in C order.  A number for each column
+# may be None where the C function takes NULL.
 
 cdef struct Parts:
     # The arrays of one call.
@@ -126,5 +126,60 @@ def batch_norm_inference_backward(cnp.ndarray dx not None, cnp.ndarray dgamma, c
     with nogil:
         capi.batten_batch_norm_inference_backward(t, to, to_weight, to_bias, gradient, source, center, variance,
                                                   weight, scratch, x.shape[0], x.shape[1], eps)
+        capi.batten_release(scratch, bytes)
+    return dx
+
+
+cdef double *statistics_of(Parts *parts, cnp.ndarray v, cnp.ndarray x, bint written) except NULL:
+    """The statistics of x's rows, in double."""
+    if written:
+        output(v)
+    if vector(v, x.shape[0]) != capi.BATTEN_F64:
+        raise TypeError(f"expected statistics in float64, got {show(v)}")
+    parts.spans[parts.count] = span_of(v, written)
+    parts.count += 1
+    return <double *>cnp.PyArray_DATA(v)
+
+
+def layer_norm(cnp.ndarray y not None, cnp.ndarray mean not None, cnp.ndarray rstd not None, cnp.ndarray x not None,
+               cnp.ndarray gamma, cnp.ndarray beta, double eps):
+    """y = gamma (x - mean) rstd + beta with the statistics of x's rows"""
+    cdef Parts p
+    p.count = 0
+    cdef batten_dtype t = matrix(x)
+    cdef void *to = rows_like(&p, y, x, True)
+    cdef double *center = statistics_of(&p, mean, x, True)
+    cdef double *scale = statistics_of(&p, rstd, x, True)
+    cdef void *source = rows_like(&p, x, x, False)
+    cdef void *weight = columns_of(&p, gamma, x, False)
+    cdef void *bias = columns_of(&p, beta, x, False)
+    separate(p.spans, p.count)
+    with nogil:
+        capi.batten_layer_norm(t, to, center, scale, source, weight, bias, x.shape[0], x.shape[1], eps)
+    return y
+
+
+def layer_norm_backward(cnp.ndarray dx not None, cnp.ndarray dgamma, cnp.ndarray dbeta, cnp.ndarray dy not None,
+                        cnp.ndarray x not None, cnp.ndarray mean not None, cnp.ndarray rstd not None,
+                        cnp.ndarray gamma):
+    """dx, dgamma, dbeta from dy and what layer_norm kept"""
+    cdef Parts p
+    p.count = 0
+    cdef batten_dtype t = matrix(x)
+    cdef void *to = rows_like(&p, dx, x, True)
+    cdef void *to_weight = columns_of(&p, dgamma, x, True)
+    cdef void *to_bias = columns_of(&p, dbeta, x, True)
+    cdef void *gradient = rows_like(&p, dy, x, False)
+    cdef void *source = rows_like(&p, x, x, False)
+    cdef double *center = statistics_of(&p, mean, x, False)
+    cdef double *scale = statistics_of(&p, rstd, x, False)
+    cdef void *weight = columns_of(&p, gamma, x, False)
+    separate(p.spans, p.count)
+    cdef size_t blocks = (<size_t>x.shape[0] + capi.BATTEN_LAYER_ROWS - 1) // capi.BATTEN_LAYER_ROWS
+    cdef size_t bytes = blocks * 2 * <size_t>x.shape[1] * cnp.PyArray_ITEMSIZE(x)
+    cdef void *scratch = borrow(bytes)
+    with nogil:
+        capi.batten_layer_norm_backward(t, to, to_weight, to_bias, gradient, source, center, scale, weight, scratch,
+                                        x.shape[0], x.shape[1])
         capi.batten_release(scratch, bytes)
     return dx

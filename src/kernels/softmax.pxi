@@ -80,12 +80,18 @@ def logsumexp(cnp.ndarray y not None, cnp.ndarray x not None):
 
 cdef int targets(cnp.ndarray target, cnp.ndarray x, int64_t ignore_index) except -1:
     """A class for each row of x, or ignore_index."""
-    integers_in(target, cnp.NPY_INT64, False)
     if target.ndim != 1 or target.shape[0] != x.shape[0]:
         raise ValueError(f"expected int64[{x.shape[0]}], a class for each row of {show(x)}, got {show(target)}")
-    wrong = target[((target < 0) | (target >= x.shape[1])) & (target != ignore_index)]
-    if wrong.size:
-        raise IndexError(f"expected classes from 0 to {x.shape[1] - 1}, or {ignore_index} to ignore, got {wrong[0]}")
+    return classes(target, x.shape[1], ignore_index)
+
+
+cdef int classes(cnp.ndarray target, cnp.npy_intp n, int64_t ignore_index) except -1:
+    """Numbers from 0 to n - 1, or ignore_index."""
+    integers_in(target, cnp.NPY_INT64, False)
+    cdef const int64_t *index = <const int64_t *>cnp.PyArray_DATA(target)
+    cdef size_t found = capi.batten_find_outside(index, cnp.PyArray_SIZE(target), n, ignore_index)
+    if found < <size_t>cnp.PyArray_SIZE(target):
+        raise IndexError(f"expected classes from 0 to {n - 1}, or {ignore_index} to ignore, got {index[found]}")
     return 0
 
 

@@ -36,6 +36,12 @@ def gelu_tanh_slope(x):
     return sigmoid(2 * u) + x * du / (2 * np.cosh(u) ** 2)
 
 
+def prelu_backward(rng, dtype, size):
+    """dy, x and the slope: the kernel's fourth operand is not used."""
+    case = row("prelu_backward", lambda dy, x, slope: dy * np.where(x > 0, 1, slope), (-1, 1), (-4, 4), (0, 1))
+    return case(rng, dtype, size)
+
+
 SCALE, ALPHA = 1.0507009873554805, 1.6732632423543772
 SHARP = {"options": (1.5, 3.0)}  # softplus' beta and threshold
 
@@ -47,6 +53,9 @@ CASES = {
     "hardtanh_backward": gradient("hardtanh_backward", lambda x, a, b: (x > a) & (x < b), options=(-1.25, 0.5)),
     "leaky_relu": row("leaky_relu", lambda x, a: np.where(x > 0, x, a * x), options=(0.125,)),
     "leaky_relu_backward": gradient("leaky_relu_backward", lambda x, a: np.where(x > 0, 1, a), options=(0.125,)),
+    "prelu": row("prelu", lambda x, slope: np.where(x > 0, x, slope * x), (-4, 4), (0, 1)),
+    "prelu_backward": prelu_backward,
+    "prelu_slope_backward": gradient("prelu_slope_backward", lambda x: np.minimum(x, 0)),
     "threshold": row("threshold", lambda x, a, b: np.where(x > a, x, b), options=(0.5, 20.0)),
     "threshold_backward": gradient("threshold_backward", lambda x, a, b: x > a, options=(0.5, 20.0)),
     "hardshrink": row("hardshrink", lambda x, a: np.where(np.abs(x) > a, x, 0), options=(0.5,)),

@@ -1,4 +1,4 @@
-"""Rows of batch normalization, beside the paper's equations in NumPy."""
+"""Rows of batch and layer normalization, beside the papers' equations in NumPy."""
 
 from __future__ import annotations
 
@@ -78,9 +78,38 @@ def batch_norm_inference_backward_row(rng, dtype, size):
     return Case(kernels.batch_norm_inference_backward, arguments, expected, outputs=3, tolerance=rounding(x))
 
 
+def layer_norm_row(rng, dtype, size):
+    x = data(rng, dtype, size)[0]
+    n, c = x.shape
+    gamma, beta = rng.uniform(-2, 2, (2, c)).astype(dtype)
+    xl, g, b = exact(x, gamma, beta)
+    mean, rstd = xl.mean(1), 1 / np.sqrt(xl.var(1) + EPS)
+    expected = [(xl - mean[:, None]) * rstd[:, None] * g + b, mean, rstd]
+    arguments = [np.zeros_like(x), np.zeros(n), np.zeros(n), x, gamma, beta, EPS]
+    return Case(kernels.layer_norm, arguments, expected, outputs=3, tolerance=8)
+
+
+def layer_norm_backward_row(rng, dtype, size):
+    x, dy, gamma, *_ = data(rng, dtype, size)
+    xl, dyl, g = exact(x, dy, gamma)
+    mean, rstd = xl.mean(1), 1 / np.sqrt(xl.var(1) + EPS)
+    xhat = (xl - mean[:, None]) * rstd[:, None]
+    grown = dyl * g
+    dx = rstd[:, None] * (grown - grown.mean(1, keepdims=True) - xhat * (grown * xhat).mean(1, keepdims=True))
+    outputs = [np.zeros_like(x), np.zeros_like(gamma), np.zeros_like(gamma)]
+    arguments = [*outputs, dy, x, mean.astype(np.float64), rstd.astype(np.float64), gamma]
+    expected = [dx, (dyl * xhat).sum(0), dyl.sum(0)]
+    # A column's sum is of terms up to 4, each of which is rounded, and then the sum 32 times.  Rounding gamma dy
+    # leaves an error that grows by rstd, which is 300 for a row of one element.
+    tolerance = max(32, len(x) / 4, rstd.max(initial=0))
+    return Case(kernels.layer_norm_backward, arguments, expected, outputs=3, tolerance=tolerance)
+
+
 CASES = {
     "batch_norm": batch_norm_row,
     "batch_norm_backward": batch_norm_backward_row,
     "batch_norm_inference": batch_norm_inference_row,
     "batch_norm_inference_backward": batch_norm_inference_backward_row,
+    "layer_norm": layer_norm_row,
+    "layer_norm_backward": layer_norm_backward_row,
 }

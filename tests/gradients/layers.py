@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import warnings
+
 import numpy as np
 
 import batten
@@ -43,6 +46,61 @@ def of_classes(function, **settings):
         Row(lambda x: function(x, batten.tensor(1), **settings), (3,)),
         Row(lambda x: function(x, LABELS[:0], reduction="sum", **settings), (0, 3)),
     ]
+
+
+def of_numbers(function, target=(-2, 2), x=(-2, 2), weights=(), **settings):
+    """Losses of numbers by both operands: reductions, shapes, and weights, which have no gradient."""
+    rng = np.random.default_rng(3)
+
+    def numbers(shape, bounds):
+        return rng.uniform(*bounds, shape)
+
+    def fixed(name, shape, dtype):
+        return {name: batten.tensor(np.random.default_rng(4).uniform(0.5, 2, shape)).to(dtype)}
+
+    return [
+        *[
+            Row(lambda x, t, r=r: function(x, t, reduction=r, **settings), numbers(s, x), numbers(s, target))
+            for r, s in [("mean", (3, 4)), ("sum", (5,)), ("none", (2, 3, 2)), ("none", ()), ("sum", (0, 3))]
+        ],
+        Row(lambda x, t: function(x.T, t, **settings), numbers((4, 3), x), numbers((3, 4), target)),
+        *[
+            Row(
+                lambda x, t, r=r, w=w, s=s: function(x, t, reduction=r, **fixed(w, s, x.dtype), **settings),
+                numbers((3, 4), x),
+                numbers((3, 4), target),
+            )
+            for w in weights
+            for r, s in [("mean", (3, 4)), ("none", (4,)), ("sum", (3, 1)), ("none", (3, 4))]
+        ],
+    ]
+
+
+def of_difference(function, **settings):
+    """The same with weights that have one, and with operands that are broadcast."""
+
+    def broadcast(x, t):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            return function(x, t, **settings)
+
+    return [
+        *of_numbers(function, **settings),
+        *[
+            Row(
+                lambda x, t, w, r=r: function(x, t, reduction=r, weight=w, **settings),
+                *[np.random.default_rng(5).uniform(low, 3, (3, 4)) for low in (-3, -2, 0.5)],
+            )
+            for r in ("mean", "sum", "none")
+            if "weight" in inspect.signature(function).parameters
+        ],
+        Row(broadcast, (3, 1), (4,)),
+        Row(broadcast, (4,), (3, 4)),
+    ]
+
+
+def divergence(x, t, reduction="batchmean", log_target=False):
+    return F.kl_div(x, t, reduction=reduction if reduction != "mean" else "batchmean", log_target=log_target)
 
 
 def dropped(x, p=0.3):
@@ -121,5 +179,18 @@ ROWS = {
         Row(lambda x: dropped(x, 1.0), (7, 5)),
     ],
     loss.CrossEntropy: of_classes(F.cross_entropy) + of_classes(F.cross_entropy, label_smoothing=0.2),
-    loss.NegativeLogLikelihood: of_classes(F.nll_loss),
+    loss.NegativeLogLikelihood: [
+        *of_classes(F.nll_loss),
+        Row(lambda x: F.nll_loss(batten.permute(x, (0, 2, 1)), PIXELS), (2, 5, 3)),
+    ],
+    loss.AbsoluteError: [*of_difference(F.l1_loss), *of_numbers(F.smooth_l1_loss, beta=0)],
+    loss.SquaredError: of_difference(F.mse_loss),
+    loss.SmoothAbsoluteError: of_difference(F.smooth_l1_loss, beta=0.8),
+    loss.HuberError: of_difference(F.huber_loss, delta=0.8),
+    loss.BinaryCrossEntropy: of_numbers(F.binary_cross_entropy, (0.1, 0.9), (0.1, 0.9), weights=["weight"]),
+    loss.BinaryCrossEntropyWithLogits: of_numbers(
+        F.binary_cross_entropy_with_logits, (0, 1), weights=["weight", "pos_weight"]
+    ),
+    loss.Divergence: [*of_numbers(divergence, (0.1, 0.9)), Row(divergence, (3, 4), np.array([0.2, 0.1, 0.4, 0.3]))],
+    loss.DivergenceOfLogarithms: of_numbers(divergence, log_target=True),
 }

@@ -33,8 +33,13 @@ from .activation import threshold as threshold
 from .activation import threshold_ as threshold_
 from .dropout import dropout as dropout
 from .linear import linear as linear
+from .loss import binary_cross_entropy as binary_cross_entropy
+from .loss import binary_cross_entropy_with_logits as binary_cross_entropy_with_logits
 from .loss import cross_entropy as cross_entropy
+from .loss import huber_loss as huber_loss
+from .loss import kl_div as kl_div
 from .loss import l1_loss as l1_loss
 from .loss import mse_loss as mse_loss
 from .loss import nll_loss as nll_loss
+from .loss import smooth_l1_loss as smooth_l1_loss
 from .normalization import batch_norm as batch_norm

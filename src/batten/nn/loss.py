@@ -2,9 +2,14 @@
 
 `reduction` is "mean", "sum" or "none", for a loss of each element by itself.
 
-Cross-entropy of class indices is one fused kernel (ext/softmax.c), which never writes
-the probabilities; its gradient is softmax minus target.  What has no kernel of its own
-is put together from the functions of tensors.
+Losses of numbers (ext/loss.c) compare an input with a target of the same shape, element
+by element.  Each is one Operation, that names its kernels: the mean and the sum are
+taken in one pass that writes no array of losses, and the gradient in another.
+
+Losses of classes compare scores with the index of the right class.  Cross-entropy is one
+fused kernel (ext/softmax.c), which never writes the probabilities; its gradient is
+softmax minus target.  Cross-entropy with probabilities as targets is put together from
+the functions of tensors.
 """
 
 from __future__ import annotations
@@ -19,39 +24,54 @@ import numpy as np
 from .. import _kernels as kernels
 from .. import dtypes
 from ..autograd import Operation
-from ..operations import abs, log_softmax, square
-from ..operations.families import broadcast_shape, contiguous, zeros
-from ..operations.promotion import Operand, as_operand, floats
+from ..operations import log_softmax
+from ..operations.families import broadcast_shape, contiguous, unbroadcast
+from ..operations.promotion import Operand, as_operand, floats, promote
 from ..operations.softmax import from_rows, rows_of
 from .stateless import stateless
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
-__all__ = ["CrossEntropyLoss", "L1Loss", "MSELoss", "NLLLoss"]
+__all__ = [
+    "BCELoss",
+    "BCEWithLogitsLoss",
+    "CrossEntropyLoss",
+    "HuberLoss",
+    "KLDivLoss",
+    "L1Loss",
+    "MSELoss",
+    "NLLLoss",
+    "SmoothL1Loss",
+]
 
 
 class ClassLoss(Operation):
     """A loss for each row of x from the index of its class, and perhaps a weight for each class.
 
-    A subclass has `losses(rows)`, 0 where the target is to be ignored, and their
-    `gradient(dlosses)`.  The mean is over the weights of the targets that are not
+    A subclass has `losses(losses, x)`, which writes 0 where the target is to be ignored, and
+    their `gradient(dlosses)`.  The mean is over the weights of the targets that are not
     ignored; without any it is NaN, as 0 / 0.
     """
 
     __slots__ = ("axis", "ignore_index", "reduction", "scale", "shape", "target", "weight")
 
+    name: str
     axis: int
     ignore_index: int
     reduction: str
-    losses: Callable[..., np.ndarray]
+    losses: Callable[..., None]
     gradient: Callable[..., np.ndarray]
 
     def forward(self, x: np.ndarray, target: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
         self.shape = x.shape
         self.target = np.ascontiguousarray(target, dtypes.int64).reshape(-1)
         self.weight = None if weight is None else contiguous(weight)
-        losses = self.losses(rows_of(x, self.axis))
+        losses = kernels.empty(self.target.shape, x.dtype)
+        try:
+            self.losses(losses, x)
+        except IndexError as error:
+            raise IndexError(f"{self.name} {error}") from None
         if self.reduction == "none":
             return losses.reshape(target.shape)
         self.scale = 1.0
@@ -72,61 +92,62 @@ class ClassLoss(Operation):
             kernels.copy(dlosses.reshape(dy.shape), dy)
         else:
             kernels.mul(dlosses, dy, np.asarray(self.scale, dy.dtype))
-        return from_rows(self.gradient(dlosses), self.shape, self.axis), None, None
+        return self.gradient(dlosses), None, None
 
 
 class CrossEntropy(ClassLoss):
     """Softmax and negative log-likelihood in one; x and the logsumexp of its rows are all that is kept."""
 
     __slots__ = ("label_smoothing", "lse", "x")
+    name = "cross_entropy"
 
     x: Any
     label_smoothing: float
 
-    def losses(self, rows: np.ndarray) -> np.ndarray:
-        self.x = rows
-        losses, self.lse = kernels.empty(rows.shape[:1], rows.dtype), kernels.empty(rows.shape[:1], rows.dtype)
-        try:
-            return kernels.cross_entropy(losses, self.lse, rows, *self.settings())
-        except IndexError as error:
-            raise IndexError(f"cross_entropy {error}") from None
+    def losses(self, losses: np.ndarray, x: np.ndarray) -> None:
+        self.x = rows_of(x, self.axis)
+        self.lse = kernels.empty_like(losses)
+        kernels.cross_entropy(losses, self.lse, self.x, *self.settings())
 
     def gradient(self, dlosses: np.ndarray) -> np.ndarray:
         dx = kernels.empty_like(self.x)
-        return kernels.cross_entropy_backward(dx, dlosses, self.x, self.lse, *self.settings())
+        kernels.cross_entropy_backward(dx, dlosses, self.x, self.lse, *self.settings())
+        return from_rows(dx, self.shape, self.axis)
 
     def settings(self) -> tuple[Any, ...]:
         return self.target, self.weight, self.ignore_index, self.label_smoothing
 
 
 class NegativeLogLikelihood(ClassLoss):
-    """-weight[target] x[target], of logarithms of probabilities x."""
+    """-weight[target] x[target], of logarithms of probabilities x.
 
-    __slots__ = ("rows",)
+    The kernels see (outer, classes, inner): either x as it is, with what stands before
+    and behind the classes, or the rows of x where the classes lie last in memory, as
+    log_softmax leaves them.
+    """
 
-    def losses(self, rows: np.ndarray) -> np.ndarray:
-        counts = self.target != self.ignore_index
-        wrong = self.target[counts & ((self.target < 0) | (self.target >= rows.shape[1]))]
-        if wrong.size:
-            raise IndexError(
-                f"nll_loss expected classes from 0 to {rows.shape[1] - 1}, or {self.ignore_index} to ignore, "
-                f"got {wrong[0]}"
-            )
-        self.rows = rows.shape
-        losses = zeros(rows.shape[:1], rows.dtype)
-        with np.errstate(all="ignore"):
-            losses[counts] = -rows[counts, self.target[counts]] * self.weights(counts)
-        return losses
+    __slots__ = ("blocks", "in_rows")
+    name = "nll_loss"
+
+    def losses(self, losses: np.ndarray, x: np.ndarray) -> None:
+        self.in_rows = np.moveaxis(x, self.axis, -1).flags.c_contiguous
+        if self.in_rows:
+            blocks = rows_of(x, self.axis)[:, :, None]
+        else:
+            before, after = math.prod(x.shape[: self.axis]), math.prod(x.shape[self.axis + 1 :])
+            blocks = contiguous(x).reshape(before, x.shape[self.axis], after)
+        self.blocks = blocks.shape
+        kernels.nll_loss(self.placed(losses), blocks, self.placed(self.target), self.weight, self.ignore_index)
 
     def gradient(self, dlosses: np.ndarray) -> np.ndarray:
-        counts = self.target != self.ignore_index
-        dx = zeros(self.rows, dlosses.dtype)
-        with np.errstate(all="ignore"):
-            dx[counts, self.target[counts]] = -dlosses[counts] * self.weights(counts)
-        return dx
+        dx = kernels.empty(self.blocks, dlosses.dtype)
+        kernels.nll_loss_backward(dx, self.placed(dlosses), self.placed(self.target), self.weight, self.ignore_index)
+        return from_rows(dx[:, :, 0], self.shape, self.axis) if self.in_rows else dx.reshape(self.shape)
 
-    def weights(self, counts: np.ndarray) -> Any:
-        return 1 if self.weight is None else self.weight[self.target[counts]]
+    def placed(self, numbers: np.ndarray) -> np.ndarray:
+        """A number for each place, in the places of the blocks."""
+        outer, _, inner = self.blocks
+        return numbers.reshape(outer, inner)
 
 
 def cross_entropy(
@@ -257,6 +278,120 @@ def index_shape(x: Tensor, axis: int) -> tuple[int, ...]:
     return (*x.array.shape[:axis], *x.array.shape[axis + 1 :])
 
 
+class NumberLoss(Operation):
+    """scale Σ weight f(x, target, pos_weight; a), or without a scale each weight f(...) by itself.
+
+    A subclass names the kernels of f (ext/loss.c).  weight and pos_weight are optional,
+    and broadcast.  Where `scale` is 1 / Σ weight, it has a part in weight's gradient.
+    """
+
+    __slots__ = ("a", "pos_weight", "scale", "scaled_by_weight", "shape", "target", "weight", "x", "y")
+
+    name: str
+    kernel: Callable[..., np.ndarray]
+    total: Callable[..., np.ndarray]
+    gradient: Callable[..., np.ndarray]
+    target_gradient: Callable[..., np.ndarray]
+    a: float
+    scale: float | None
+    scaled_by_weight: bool
+    weight: Any
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.kernel, cls.total, cls.gradient, cls.target_gradient = [
+            getattr(kernels, cls.name + part) for part in ("", "_sum", "_backward", "_target_backward")
+        ]
+
+    def forward(
+        self, x: np.ndarray, target: np.ndarray, weight: np.ndarray | None, pos_weight: np.ndarray | None
+    ) -> np.ndarray:
+        self.x, self.target, self.weight, self.pos_weight = x, target, weight, pos_weight
+        self.shape = x.shape if x.shape == target.shape else np.broadcast_shapes(x.shape, target.shape)
+        if self.scale is None:
+            return self.kernel(self.allocate(x), x, target, weight, pos_weight, self.a)
+        wide = x if x.shape == self.shape else np.broadcast_to(x, self.shape)
+        y = self.total(kernels.empty((), x.dtype), wide, target, weight, pos_weight, self.a, self.scale)
+        if self.scaled_by_weight and self.needs_input_grad[2]:
+            self.y = y
+        return y
+
+    def allocate(self, x: np.ndarray) -> np.ndarray:
+        return kernels.empty_like(x) if x.shape == self.shape else kernels.empty(self.shape, x.dtype)
+
+    def backward(self, dy: np.ndarray) -> tuple[np.ndarray | None, ...]:
+        wants_x, wants_target, wants_weight, _ = self.needs_input_grad
+        each, scale = (dy, 1.0) if self.scale is None else (None, self.scale * float(dy))
+        weight = self.weight
+        if each is not None:  # the gradient of each loss goes where its weight does
+            weight = each if weight is None else kernels.mul(self.allocate(each), each, weight)
+        x, target, weights = self.x, self.target, (weight, self.pos_weight, self.a, scale)
+        dx = dtarget = dweight = None
+        if wants_x:
+            dx = unbroadcast(self.gradient(self.allocate(x), x, target, *weights), x.shape)
+        if wants_target:
+            dtarget = unbroadcast(self.target_gradient(self.allocate(target), x, target, *weights), target.shape)
+        if wants_weight:
+            dweight = self.kernel(self.allocate(x), x, target, each, self.pos_weight, self.a, scale)
+            if self.scaled_by_weight:
+                kernels.sub(dweight, dweight, np.asarray(scale * float(self.y), x.dtype))
+            dweight = unbroadcast(dweight, self.weight.shape)
+        return dx, dtarget, dweight, None
+
+
+class AbsoluteError(NumberLoss):
+    __slots__ = ()
+    name = "l1_loss"
+
+
+class SquaredError(NumberLoss):
+    __slots__ = ()
+    name = "mse_loss"
+
+
+class SmoothAbsoluteError(NumberLoss):
+    __slots__ = ()
+    name = "smooth_l1_loss"
+
+
+class HuberError(NumberLoss):
+    __slots__ = ()
+    name = "huber_loss"
+
+
+class BinaryCrossEntropy(NumberLoss):
+    """The kernel gives NaN for numbers that are no probabilities, and it is then that they are looked for."""
+
+    __slots__ = ()
+    name = "binary_cross_entropy"
+
+    def forward(
+        self, x: np.ndarray, target: np.ndarray, weight: np.ndarray | None, pos_weight: np.ndarray | None
+    ) -> np.ndarray:
+        y = super().forward(x, target, weight, pos_weight)
+        if math.isnan(y if self.scale is not None else kernels.sum(kernels.empty((), y.dtype), y)):
+            for what, numbers in (("input", x), ("target", target)):
+                wrong = numbers[~((numbers >= 0) & (numbers <= 1))]
+                if wrong.size:
+                    raise ValueError(f"{self.name} expects an {what} between 0 and 1, got {wrong[0]}")
+        return y
+
+
+class BinaryCrossEntropyWithLogits(NumberLoss):
+    __slots__ = ()
+    name = "binary_cross_entropy_with_logits"
+
+
+class Divergence(NumberLoss):
+    __slots__ = ()
+    name = "kl_div"
+
+
+class DivergenceOfLogarithms(NumberLoss):
+    __slots__ = ()
+    name = "kl_div_log"
+
+
 def mse_loss(
     input: Operand,
     target: Operand,
@@ -274,7 +409,7 @@ def mse_loss(
     tensor(2.5000)
     """
     check_reduction("mse_loss", reduction, size_average, reduce)
-    return of_difference("mse_loss", square, input, target, reduction, weight)
+    return of_difference(SquaredError, input, target, reduction, weight, mean_of_weights=True)
 
 
 def l1_loss(
@@ -292,48 +427,241 @@ def l1_loss(
     tensor(1.5000)
     """
     check_reduction("l1_loss", reduction, size_average, reduce)
-    return of_difference("l1_loss", abs, input, target, reduction, weight)
+    return of_difference(AbsoluteError, input, target, reduction, weight, mean_of_weights=True)
+
+
+def smooth_l1_loss(
+    input: Operand,
+    target: Operand,
+    size_average: None = None,
+    reduce: None = None,
+    reduction: str = "mean",
+    beta: float = 1.0,
+) -> Tensor:
+    """d² / (2 beta) where |d| < beta, else |d| - beta / 2, for d = input - target (Girshick 2015).
+
+    With beta = 0 it is `l1_loss`; shapes that differ are broadcast as there.  ValueError if beta is negative.
+
+    >>> import batten
+    >>> batten.nn.functional.smooth_l1_loss(batten.tensor([1.0, 4.0]), batten.tensor([0.5, 0.0]), reduction="none")
+    tensor([0.1250, 3.5000])
+    """
+    check_reduction("smooth_l1_loss", reduction, size_average, reduce)
+    if not beta >= 0:
+        raise ValueError(f"smooth_l1_loss expects beta >= 0, got {beta}")
+    if beta == 0:
+        return of_difference(AbsoluteError, input, target, reduction, name="smooth_l1_loss")
+    return of_difference(SmoothAbsoluteError, input, target, reduction, a=beta)
+
+
+def huber_loss(
+    input: Operand,
+    target: Operand,
+    reduction: str = "mean",
+    delta: float = 1.0,
+    weight: Operand | None = None,
+) -> Tensor:
+    """d² / 2 where |d| < delta, else delta (|d| - delta / 2), for d = input - target (Huber 1964), times weight.
+
+    The mean is over the elements, with weights too.  Shapes that differ are broadcast as in
+    `mse_loss`.  ValueError unless delta is positive.
+
+    >>> import batten
+    >>> batten.nn.functional.huber_loss(batten.tensor([1.0, 4.0]), batten.tensor([0.5, 0.0]), reduction="none")
+    tensor([0.1250, 3.5000])
+    """
+    check_reduction("huber_loss", reduction)
+    if not delta > 0:
+        raise ValueError(f"huber_loss expects delta > 0, got {delta}")
+    return of_difference(HuberError, input, target, reduction, weight, a=delta)
+
+
+def binary_cross_entropy(
+    input: Operand,
+    target: Operand,
+    weight: Operand | None = None,
+    size_average: None = None,
+    reduce: None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """-(target log(input) + (1 - target) log(1 - input)), times weight, for probabilities input and target.
+
+    Logarithms are no less than -100.  weight broadcasts to input's shape; the mean is over the elements.
+    ValueError if a number is not between 0 and 1, or if the shapes differ.
+
+    >>> import batten
+    >>> batten.nn.functional.binary_cross_entropy(batten.tensor([0.5, 0.75]), batten.tensor([1.0, 1.0]))
+    tensor(0.4904)
+    """
+    check_reduction("binary_cross_entropy", reduction, size_average, reduce)
+    return binary(BinaryCrossEntropy, input, target, reduction, weight, None)
+
+
+def binary_cross_entropy_with_logits(
+    input: Operand,
+    target: Operand,
+    weight: Operand | None = None,
+    size_average: None = None,
+    reduce: None = None,
+    reduction: str = "mean",
+    pos_weight: Operand | None = None,
+) -> Tensor:
+    """`binary_cross_entropy` of sigmoid(input), exact for large input of either sign.
+
+    pos_weight multiplies the part with the target, as if positive examples came that much
+    more often; like weight it broadcasts to input's shape.
+
+    >>> import batten
+    >>> scores, target = batten.tensor([0.0, 200.0]), batten.tensor([1.0, 0.0])
+    >>> batten.nn.functional.binary_cross_entropy_with_logits(scores, target, reduction="none")
+    tensor([  0.6931, 200.0000])
+    """
+    check_reduction("binary_cross_entropy_with_logits", reduction, size_average, reduce)
+    return binary(BinaryCrossEntropyWithLogits, input, target, reduction, weight, pos_weight)
+
+
+def kl_div(
+    input: Operand,
+    target: Operand,
+    size_average: None = None,
+    reduce: None = None,
+    reduction: str = "mean",
+    log_target: bool = False,
+) -> Tensor:
+    """target (log(target) - input): the divergence of Kullback & Leibler (1951), for logarithms of probabilities input.
+
+    target are probabilities or, with log_target, their logarithms.  "batchmean" is the sum over the length of
+    the first axis, which is the divergence's definition; "mean" is over all elements, and a UserWarning says so.
+    Where a target is 0, so is the divergence.
+
+    >>> import batten
+    >>> log_p = batten.tensor([[0.5, 0.5]]).log()
+    >>> batten.nn.functional.kl_div(log_p, batten.tensor([[1.0, 0.0]]), reduction="batchmean")
+    tensor(0.6931)
+    """
+    if reduction == "mean" and size_average is None and reduce is None:
+        warnings.warn(
+            "kl_div with reduction='mean' divides by the number of elements, which is not the divergence; "
+            "reduction='batchmean' divides by the batch's length",
+            stacklevel=2,
+        )
+    check_reduction("kl_div", reduction, size_average, reduce, ("batchmean", "mean", "sum", "none"))
+    x, t = together(floats("kl_div", input), floats("kl_div", target))
+    operation = DivergenceOfLogarithms if log_target else Divergence
+    rows = x.array.shape[0] if x.array.ndim else 1
+    shape = broadcast_shape("kl_div", x.array, t.array)
+    return operation.apply(x, t, None, None, a=0.0, scale=scale_of(reduction, shape, rows), scaled_by_weight=False)
 
 
 def of_difference(
-    name: str,
-    function: Callable[[Tensor], Tensor],
+    operation: type[NumberLoss],
     input: Operand,
     target: Operand,
     reduction: str,
-    weight: Operand | None,
+    weight: Operand | None = None,
+    *,
+    name: str = "",
+    a: float = 0.0,
+    mean_of_weights: bool = False,
 ) -> Tensor:
-    """A function of input - target, weighted and reduced."""
-    x, t = floats(name, input), as_operand(target)
-    broadcast_shape(name, x.array, t.array)
-    if x.array.shape != t.array.shape:
+    """A loss of input - target, weighted and reduced."""
+    name = name or operation.name
+    x, t, w = floats(name, input), as_operand(target), None
+    shape = x.array.shape
+    if t.array.shape != shape:
+        shape = broadcast_shape(name, x.array, t.array)
         warnings.warn(
             f"{name} of an input {list(x.array.shape)} and a target {list(t.array.shape)}: they are broadcast, "
             "which is likely not what is meant; give both one shape",
             stacklevel=3,
         )
-    losses = function(x - t)
+    if weight is not None:
+        w = floats(name, weight)
+        if w.array.shape != x.array.shape:
+            raise ValueError(
+                f"{name} expects a weight for each element, {list(x.array.shape)}, got {list(w.array.shape)}"
+            )
+    x, t, w = together(x, t, w)
+    scale = scale_of(reduction, shape)
+    by_weight = mean_of_weights and w is not None and reduction == "mean"
+    if by_weight:
+        total = float(kernels.sum(kernels.empty((), w.array.dtype), w.array))
+        scale = 1 / total if total else math.inf
+    return operation.apply(x, t, w, None, a=a, scale=scale, scaled_by_weight=by_weight)
+
+
+def binary(
+    operation: type[NumberLoss],
+    input: Operand,
+    target: Operand,
+    reduction: str,
+    weight: Operand | None,
+    pos_weight: Operand | None,
+) -> Tensor:
+    """A loss of probabilities of one class against another."""
+    name = operation.name
+    x, t = floats(name, input), floats(name, target)
+    shape = x.array.shape
+    if t.array.shape != shape:
+        raise ValueError(f"{name} expects a target of the input's shape, {list(shape)}, got {list(t.array.shape)}")
+    w, p = broadcast_weight(name, "weight", weight, shape), broadcast_weight(name, "pos_weight", pos_weight, shape)
+    x, t, w, p = together(x, t, w, p)
+    return operation.apply(x, t, w, p, a=0.0, scale=scale_of(reduction, shape), scaled_by_weight=False)
+
+
+def broadcast_weight(name: str, what: str, weight: Operand | None, shape: tuple[int, ...]) -> Any:
+    """A weight, if there is one, that repeats to a shape."""
     if weight is None:
-        return reduced(losses, reduction)
+        return None
     w = floats(name, weight)
-    if w.array.shape != x.array.shape:
-        raise ValueError(f"{name} expects a weight for each element, {list(x.array.shape)}, got {list(w.array.shape)}")
-    losses = losses * w
-    return losses.sum() / w.sum() if reduction == "mean" else reduced(losses, reduction)
+    own = w.array.shape
+    if len(own) > len(shape) or any(n not in (1, m) for n, m in zip(own[::-1], shape[::-1], strict=False)):
+        raise ValueError(f"{name} expects a {what} that broadcasts to {list(shape)}, got {list(own)}")
+    if w.requires_grad:
+        raise ValueError(f"{name} has no gradient for its {what}; detach() it")
+    return w
+
+
+def together(*operands: Any) -> Any:
+    """Some tensors (or None) in the type in which they meet."""
+    tensors = [x for x in operands if x is not None]
+    if len({x.array.dtype for x in tensors}) > 1:
+        tensors = promote(*tensors)
+    given = iter(tensors)
+    return [None if x is None else next(given) for x in operands]
+
+
+def scale_of(reduction: str, shape: tuple[int, ...], rows: int = 1) -> float | None:
+    """What the sum of losses of a shape is multiplied by, or None for losses one by one."""
+    if reduction in ("none", "sum"):
+        return None if reduction == "none" else 1.0
+    return 1 / ((math.prod(shape) if reduction == "mean" else rows) or math.nan)
 
 
 def reduced(losses: Tensor, reduction: str) -> Tensor:
     return losses if reduction == "none" else losses.sum() if reduction == "sum" else losses.mean()
 
 
-def check_reduction(name: str, reduction: str, size_average: Any, reduce: Any) -> None:
+def check_reduction(
+    name: str,
+    reduction: str,
+    size_average: Any = None,
+    reduce: Any = None,
+    known: tuple[str, ...] = ("mean", "sum", "none"),
+) -> None:
+    names = ", ".join([repr(r) for r in known[:-1]]) + f" or {known[-1]!r}"
     if size_average is not None or reduce is not None:
-        raise ValueError(f"{name}: size_average and reduce have gone; say reduction='mean', 'sum' or 'none'")
-    if reduction not in ("mean", "sum", "none"):
-        raise ValueError(f"{name} expects reduction='mean', 'sum' or 'none', got {reduction!r}")
+        raise ValueError(f"{name}: size_average and reduce have gone; say reduction={names}")
+    if reduction not in known:
+        raise ValueError(f"{name} expects reduction={names}, got {reduction!r}")
 
 
 CrossEntropyLoss = stateless("CrossEntropyLoss", cross_entropy, shown="")
 NLLLoss = stateless("NLLLoss", nll_loss, shown="")
 MSELoss = stateless("MSELoss", mse_loss, shown="", size_average=None, reduce=None, reduction="mean")
 L1Loss = stateless("L1Loss", l1_loss, shown="", size_average=None, reduce=None, reduction="mean")
+SmoothL1Loss = stateless("SmoothL1Loss", smooth_l1_loss, shown="")
+HuberLoss = stateless("HuberLoss", huber_loss, shown="", reduction="mean", delta=1.0)
+BCELoss = stateless("BCELoss", binary_cross_entropy, shown="")
+BCEWithLogitsLoss = stateless("BCEWithLogitsLoss", binary_cross_entropy_with_logits, shown="")
+KLDivLoss = stateless("KLDivLoss", kl_div, shown="")
