@@ -9,12 +9,13 @@ import numpy as np
 
 import batten
 import batten.nn.functional as F  # noqa: N812
-from batten.nn import activation, dropout, linear, loss, normalization
+from batten.nn import activation, dropout, embedding, linear, loss, normalization
 
 from . import Row
 
 LABELS = batten.tensor([2, 0, -100, 1])
 PIXELS = batten.tensor([[0, 1, 2, -100, 1], [2, 2, 0, 0, 1]])  # for scores (2, 3, 5)
+WORDS = batten.tensor([[4, 0, 4], [4, 1, 0]])
 WEIGHT = batten.tensor([0.5, 1.0, 2.0], dtype=batten.float64)
 MEAN = batten.tensor([0.3, -0.2, 0.1], dtype=batten.float64)
 VAR = batten.tensor([0.5, 2.0, 1.0], dtype=batten.float64)
@@ -103,6 +104,15 @@ def divergence(x, t, reduction="batchmean", log_target=False):
     return F.kl_div(x, t, reduction=reduction if reduction != "mean" else "batchmean", log_target=log_target)
 
 
+KINKED = np.linspace(-4, 5, 24).reshape(4, 6)  # nought is not among them
+
+
+def leaking(x):
+    """The same slopes in every evaluation, whatever the type."""
+    batten.manual_seed(5)
+    return F.rrelu(x.double(), 0.2, 0.7, training=True)
+
+
 def dropped(x, p=0.3):
     """The same elements in every evaluation."""
     batten.manual_seed(5)
@@ -119,6 +129,16 @@ def trained(x, *scale_and_shift):
 
 ROWS = {
     activation.LeakyReluOperation: activated(F.leaky_relu, 0.2, apart_from=[0]),
+    activation.PreluOperation: [
+        Row(F.prelu, KINKED, (1,)),
+        Row(F.prelu, KINKED, (6,)),
+        Row(lambda x, w: F.prelu(x.reshape(2, 3, 4).permute(0, 2, 1), w[::2]), KINKED, (8,)),
+        Row(F.prelu, np.array(-0.7), ()),
+        Row(F.prelu, (0, 3), (3,)),
+        Row(F.prelu, (3, 0), (0,)),
+    ],
+    activation.RreluOperation: [Row(leaking, x) for x in (KINKED, np.array(-0.7), (2, 0))]
+    + [Row(lambda x: leaking(x.T), KINKED)],
     activation.Relu6Operation: activated(F.relu6, apart_from=[0, 6]),
     activation.HardtanhOperation: activated(F.hardtanh, -2, 0.5, apart_from=[-2, 0.5]),
     activation.ThresholdOperation: activated(F.threshold, 0.1, 20, apart_from=[0.1]),
@@ -153,6 +173,40 @@ ROWS = {
     + [
         Row(lambda x, w, b: F.linear(x.T, w.T, b[::2]), (3, 4), (3, 5), (10,)),
         Row(lambda x: F.linear(x, x, x.sum(1)), (3, 3)),
+    ],
+    linear.BilinearOperation: [
+        Row(F.bilinear, *shapes)
+        for shapes in [
+            ((4, 3), (4, 2), (5, 3, 2), (5,)),
+            ((4, 3), (4, 2), (5, 3, 2)),
+            ((3,), (2,), (1, 3, 2), (1,)),
+            ((2, 4, 3), (2, 4, 2), (5, 3, 2), (5,)),
+            ((0, 3), (0, 2), (5, 3, 2), (5,)),
+            ((4, 3), (4, 0), (5, 3, 0), (5,)),
+            ((4, 3), (4, 2), (0, 3, 2), (0,)),
+        ]
+    ]
+    + [
+        Row(lambda x, y, w: F.bilinear(x.T, y[:, ::2], w.permute(2, 0, 1)), (3, 4), (4, 4), (3, 2, 5)),
+        Row(lambda x, w: F.bilinear(x, x, w), (4, 3), (2, 3, 3)),
+    ],
+    embedding.EmbeddingOperation: [
+        Row(lambda w: F.embedding(WORDS, w), (5, 3)),
+        Row(lambda w: F.embedding(WORDS[:, ::2], w.T), (3, 5)),
+        Row(lambda w: F.embedding(WORDS[0, 0], w), (5, 3)),
+        Row(lambda w: F.embedding(WORDS[:0], w), (5, 3)),
+        Row(lambda w: F.embedding(WORDS, w), (5, 0)),
+    ],
+    normalization.LayerNormOperation: [
+        Row(lambda x, *p: F.layer_norm(x, (3,), *p), (5, 3), (3,), (3,)),
+        Row(lambda x, *p: F.layer_norm(x, (3,), *p), (5, 3), (3,)),
+        Row(lambda x: F.layer_norm(x, (3,)), (5, 3)),
+        Row(lambda x, b: F.layer_norm(x, (3,), None, b), (5, 3), (3,)),
+        Row(lambda x, *p: F.layer_norm(x, (2, 3), *p, eps=0.1), (4, 2, 3), (2, 3), (2, 3)),
+        Row(lambda x, w, b: F.layer_norm(x.T, (4,), w[::2], b), (4, 3), (8,), (4,)),
+        Row(lambda x, *p: F.layer_norm(x, (70,), *p), (65, 70), (70,), (70,)),
+        Row(lambda x, *p: F.layer_norm(x, (3,), *p), (0, 3), (3,), (3,)),
+        Row(lambda x, *p: F.layer_norm(x, (0,), *p), (2, 0), (0,), (0,)),
     ],
     normalization.BatchNorm: [
         Row(trained, (5, 3), (3,), (3,)),

@@ -4,7 +4,9 @@ from . import functional as functional
 from . import init as init
 from .activation import *
 from .container import *
+from .distance import *
 from .dropout import *
+from .embedding import *
 from .linear import *
 from .loss import *
 from .module import *

@@ -13,16 +13,24 @@ goes backward.
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from .. import _kernels as kernels
 from .. import operations
 from ..autograd import Operation
+from ..creation import empty
 from ..operations import sigmoid, tanh
-from ..operations.families import FromInput
+from ..operations.families import FromInput, unbroadcast
 from ..operations.inplace import in_place, refuse_leaf, replace
 from ..operations.promotion import Operand, as_operand, floats
+from ..random import next_draw
+from .init import constant_
+from .module import Module
+from .parameter import Parameter
 from .stateless import EMPTY, stateless
 
 if TYPE_CHECKING:
@@ -41,6 +49,8 @@ __all__ = [
     "LogSigmoid",
     "LogSoftmax",
     "Mish",
+    "PReLU",
+    "RReLU",
     "ReLU",
     "ReLU6",
     "SiLU",
@@ -59,6 +69,50 @@ __all__ = [
 class LeakyReluOperation(FromInput):
     __slots__ = ("a",)
     kernel, gradient = kernels.leaky_relu, kernels.leaky_relu_backward
+
+
+class PreluOperation(Operation):
+    """x where it is positive, else a slope times x: one for all, or one for each channel."""
+
+    __slots__ = ("weight", "x")
+
+    def forward(self, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        self.x, self.weight = x, weight
+        return kernels.prelu(kernels.empty_like(x), x, self.slopes())
+
+    def slopes(self) -> np.ndarray:
+        """The weight, with axes along which it is repeated to x's shape."""
+        return self.weight.reshape((-1, *[1] * (self.x.ndim - 2)) if self.weight.size != 1 else ())
+
+    def backward(self, dy: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
+        wants_x, wants_weight = self.needs_input_grad
+        dx = dweight = None
+        if wants_x:
+            dx = kernels.prelu_backward(kernels.empty_like(dy), dy, self.x, self.slopes())
+        if wants_weight:
+            dslopes = kernels.prelu_slope_backward(kernels.empty_like(dy), dy, self.x)
+            dweight = unbroadcast(dslopes, self.slopes().shape).reshape(self.weight.shape)
+        return dx, dweight
+
+
+class RreluOperation(Operation):
+    """The same with a slope drawn for each element.  Slopes are not kept, but made again from the draw's number."""
+
+    __slots__ = ("draw", "lower", "upper", "x")
+
+    draw: tuple[int, int]
+    lower: float
+    upper: float
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        self.x = x
+        return kernels.prelu(kernels.empty_like(x), x, self.slopes())
+
+    def slopes(self) -> np.ndarray:
+        return kernels.uniform(kernels.empty(self.x.shape, self.x.dtype), self.lower, self.upper, *self.draw)
+
+    def backward(self, dy: np.ndarray) -> np.ndarray:
+        return kernels.prelu_backward(kernels.empty_like(dy), dy, self.x, self.slopes())
 
 
 class Relu6Operation(FromInput):
@@ -195,6 +249,49 @@ def leaky_relu(input: Operand, negative_slope: float = 0.01, inplace: bool = Fal
     tensor([ 1., -1.])
     """
     return activated("leaky_relu", LeakyReluOperation, input, inplace, a=negative_slope)
+
+
+def prelu(input: Operand, weight: Operand) -> Tensor:
+    """input where it is positive, else weight × input (He et al. 2015); weight is one number, or one for each channel.
+
+    Channels are axis 1.  ValueError if there is another number of weights, TypeError if they are of another type.
+
+    >>> import batten
+    >>> batten.nn.functional.prelu(batten.tensor([[-1.0, -1.0, 2.0]]), batten.tensor([0.25, 0.5, 0.5]))
+    tensor([[-0.2500, -0.5000,  2.0000]])
+    """
+    x, w = floats("prelu", input), floats("prelu", weight)
+    channels = x.array.shape[1] if x.array.ndim > 1 else 1
+    if w.array.dtype != x.array.dtype:
+        raise TypeError(f"prelu expects its weight in the input's type, {x.dtype}, got {w.dtype}")
+    if w.array.shape not in ((), (1,), (channels,)):
+        raise ValueError(
+            f"prelu expects a weight [1] or [{channels}] for an input {list(x.array.shape)}, got {list(w.array.shape)}"
+        )
+    return PreluOperation.apply(x, w)
+
+
+def rrelu(
+    input: Operand, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False, inplace: bool = False
+) -> Tensor:
+    """input where it is positive, else a slope × input (Xu et al. 2015).
+
+    In training slopes are drawn from U(lower, upper), one for each element; else the slope is their mean.
+    ValueError unless lower <= upper, and both are finite.
+
+    >>> import batten
+    >>> batten.nn.functional.rrelu(batten.tensor([1.0, -2.0]), 0.25, 0.75)
+    tensor([ 1., -1.])
+    """
+    if not -math.inf < lower <= upper < math.inf:
+        raise ValueError(f"rrelu expects numbers lower <= upper, got {lower} and {upper}")
+    if not training:
+        return leaky_relu(input, (lower + upper) / 2, inplace)
+    x = floats("rrelu", input)
+    if inplace:
+        refuse_leaf(x)
+    y = RreluOperation.apply(x, lower=lower, upper=upper, draw=next_draw(None))
+    return replace(x, y) if inplace else y
 
 
 def threshold(input: Operand, threshold: float, value: float, inplace: bool = False) -> Tensor:
@@ -375,6 +472,7 @@ def tanhshrink(input: Operand) -> Tensor:
 threshold_ = in_place(threshold)
 hardtanh_ = in_place(hardtanh)
 leaky_relu_ = in_place(leaky_relu)
+rrelu_ = in_place(rrelu)
 elu_ = in_place(elu)
 celu_ = in_place(celu)
 selu_ = in_place(selu)
@@ -425,6 +523,7 @@ def chosen_axis(name: str, input: Operand, dim: int | None) -> int:
 ReLU = stateless("ReLU", relu)
 ReLU6 = stateless("ReLU6", relu6)
 LeakyReLU = stateless("LeakyReLU", leaky_relu)
+RReLU = stateless("RReLU", rrelu, lower=1 / 8, upper=1 / 3, inplace=False)
 Threshold = stateless("Threshold", threshold, threshold=EMPTY, value=EMPTY, inplace=False)
 Hardtanh = stateless("Hardtanh", hardtanh)
 ELU = stateless("ELU", elu)
@@ -446,3 +545,31 @@ Tanhshrink = stateless("Tanhshrink", tanhshrink)
 Softmax = stateless("Softmax", softmax, dim=None)
 LogSoftmax = stateless("LogSoftmax", log_softmax, dim=None)
 Softmin = stateless("Softmin", softmin, dim=None)
+
+
+class PReLU(Module):
+    """input where it is positive, else weight × input, with a weight that is learnt.
+
+    num_parameters is 1, or the number of channels, which are axis 1; weight starts as init.
+
+    >>> import batten
+    >>> layer = batten.nn.PReLU()
+    >>> layer(batten.tensor([1.0, -2.0])).detach()
+    tensor([ 1.0000, -0.5000])
+    """
+
+    def __init__(self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None) -> None:
+        super().__init__()
+        self.num_parameters, self.init = num_parameters, init
+        self.weight = Parameter(empty(num_parameters, device=device, dtype=dtype))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Makes weight what it started as."""
+        constant_(self.weight, self.init)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return prelu(input, self.weight)
+
+    def extra_repr(self) -> str:
+        return f"num_parameters={self.num_parameters}"

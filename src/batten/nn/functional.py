@@ -15,9 +15,12 @@ from .activation import leaky_relu_ as leaky_relu_
 from .activation import log_softmax as log_softmax
 from .activation import logsigmoid as logsigmoid
 from .activation import mish as mish
+from .activation import prelu as prelu
 from .activation import relu as relu
 from .activation import relu6 as relu6
 from .activation import relu_ as relu_
+from .activation import rrelu as rrelu
+from .activation import rrelu_ as rrelu_
 from .activation import selu as selu
 from .activation import selu_ as selu_
 from .activation import sigmoid as sigmoid
@@ -31,7 +34,12 @@ from .activation import tanh as tanh
 from .activation import tanhshrink as tanhshrink
 from .activation import threshold as threshold
 from .activation import threshold_ as threshold_
+from .distance import cosine_similarity as cosine_similarity
+from .distance import normalize as normalize
 from .dropout import dropout as dropout
+from .embedding import embedding as embedding
+from .embedding import one_hot as one_hot
+from .linear import bilinear as bilinear
 from .linear import linear as linear
 from .loss import binary_cross_entropy as binary_cross_entropy
 from .loss import binary_cross_entropy_with_logits as binary_cross_entropy_with_logits
@@ -43,3 +51,4 @@ from .loss import mse_loss as mse_loss
 from .loss import nll_loss as nll_loss
 from .loss import smooth_l1_loss as smooth_l1_loss
 from .normalization import batch_norm as batch_norm
+from .normalization import layer_norm as layer_norm

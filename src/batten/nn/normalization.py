@@ -1,24 +1,30 @@
-"""Batch normalization (Ioffe & Szegedy 2015).
+"""Batch normalization (Ioffe & Szegedy 2015) and layer normalization (Ba, Kiros & Hinton 2016).
 
-    y = gamma (x - mean) / sqrt(var + eps) + beta        for each channel by itself
+    y = gamma (x - mean) / sqrt(var + eps) + beta
 
-In training, mean and var are those of the batch (Algorithm 1), and running estimates
-follow them; in evaluation they are the running estimates (Algorithm 2).  The variance
-that normalizes is the biased one, over n; the running estimate follows the unbiased
-one, over n - 1.
+Batch normalization does so for each channel by itself.  In training, mean and var are
+those of the batch (Algorithm 1), and running estimates follow them; in evaluation they
+are the running estimates (Algorithm 2).  The variance that normalizes is the biased one,
+over n; the running estimate follows the unbiased one, over n - 1.
 
 The kernels see a matrix whose columns are the channels: (N, C) as it is, and (N, C, *)
 with the channels moved to the end, which costs a copy unless they lie there already.
+
+Layer normalization does so for each example by itself, over its last axes, with a gamma
+and a beta for each element of these.  To the kernels they are the rows of a matrix.
 """
 
 from __future__ import annotations
 
 import math
+import operator
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import _kernels as kernels
+from .. import dtypes
 from ..autograd import Operation
 from ..creation import empty, ones, tensor, zeros
 from ..operations.families import contiguous
@@ -31,7 +37,7 @@ from .parameter import Parameter
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
-__all__ = ["BatchNorm1d"]
+__all__ = ["BatchNorm1d", "LayerNorm"]
 
 
 class BatchNorm(Operation):
@@ -98,19 +104,19 @@ class BatchNormInference(Operation):
 
 
 def vector(v: np.ndarray | None) -> np.ndarray | None:
-    """A number for each channel, in one piece."""
-    return None if v is None else contiguous(v)
+    """A number for each column, in one piece."""
+    return None if v is None else contiguous(v).reshape(-1)
 
 
-def gradients(operation: BatchNorm | BatchNormInference, dy: np.ndarray) -> Any:
+def gradients(operation: BatchNorm | BatchNormInference | LayerNormOperation, dy: np.ndarray) -> Any:
     """Memory for dx, dgamma and dbeta.  The kernels write dx even where nobody wants it."""
     _, wants_weight, wants_bias = operation.needs_input_grad[:3]
-    channels = operation.x.shape[1:]
+    columns = operation.x.shape[1:]
     dx = kernels.empty_like(operation.x)
     return (
         dx,
-        kernels.empty(channels, dy.dtype) if wants_weight else None,
-        kernels.empty(channels, dy.dtype) if wants_bias else None,
+        kernels.empty(columns, dy.dtype) if wants_weight else None,
+        kernels.empty(columns, dy.dtype) if wants_bias else None,
     )
 
 
@@ -287,4 +293,124 @@ class BatchNorm1d(Module):
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
             f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
+        )
+
+
+class LayerNormOperation(Operation):
+    """Normalization of each row by its own statistics, which are kept in double."""
+
+    __slots__ = ("eps", "mean", "rstd", "shape", "weight", "x")
+
+    eps: float
+    shape: tuple[int, ...]  # of the axes that are a row
+    weight: Any
+
+    def forward(self, x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None) -> np.ndarray:
+        before = math.prod(x.shape[: x.ndim - len(self.shape)])
+        self.x = rows = contiguous(x).reshape(before, math.prod(self.shape))
+        self.weight = vector(weight)
+        self.mean, self.rstd = kernels.empty((before,), dtypes.float64), kernels.empty((before,), dtypes.float64)
+        y = kernels.empty(x.shape, x.dtype)
+        kernels.layer_norm(y.reshape(rows.shape), self.mean, self.rstd, rows, self.weight, vector(bias), self.eps)
+        return y
+
+    def backward(self, dy: np.ndarray) -> tuple[np.ndarray | None, ...]:
+        dx, dweight, dbias = gradients(self, dy)
+        rows = contiguous(dy).reshape(dx.shape)
+        kernels.layer_norm_backward(dx, dweight, dbias, rows, self.x, self.mean, self.rstd, self.weight)
+        return dx.reshape(dy.shape), *[None if v is None else v.reshape(self.shape) for v in (dweight, dbias)]
+
+
+def layer_norm(
+    input: Operand,
+    normalized_shape: int | Sequence[int],
+    weight: Operand | None = None,
+    bias: Operand | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """weight (input - mean) / sqrt(var + eps) + bias, over the last axes, which have the normalized_shape.
+
+    weight and bias have the normalized_shape, too; mean and var are those of each example.
+
+    ValueError if the shapes do not fit, TypeError unless all are floats of one type.
+
+    >>> import batten
+    >>> batten.nn.functional.layer_norm(batten.tensor([[1.0, 3.0], [10.0, 30.0]]), (2,))
+    tensor([[-1.0000,  1.0000],
+            [-1.0000,  1.0000]])
+    """
+    x, shape = floats("LayerNorm", input), axes_lengths(normalized_shape)
+    own = x.array.shape
+    if not shape:
+        raise ValueError("LayerNorm expects a normalized_shape of at least one axis, got ()")
+    if own[-len(shape) :] != shape:
+        raise ValueError(f"LayerNorm expects (*, {', '.join(map(str, shape))}), got {list(own)}")
+    if not eps >= 0:
+        raise ValueError(f"LayerNorm expects eps >= 0, got {eps}")
+    operands = []
+    for name, v in (("weight", weight), ("bias", bias)):
+        t = None if v is None else floats("LayerNorm", v)
+        if t is not None and t.array.dtype != x.array.dtype:
+            raise TypeError(f"LayerNorm expects its {name} in the input's type, {x.dtype}, got {t.dtype}")
+        if t is not None and t.array.shape != shape:
+            raise ValueError(f"LayerNorm expects a {name} {list(shape)}, got {list(t.array.shape)}")
+        operands.append(t)
+    return LayerNormOperation.apply(x, *operands, shape=shape, eps=eps)
+
+
+def axes_lengths(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
+    """The lengths of one axis or several."""
+    if isinstance(normalized_shape, Sequence):
+        return tuple([operator.index(n) for n in normalized_shape])
+    return (operator.index(normalized_shape),)
+
+
+class LayerNorm(Module):
+    """Layer normalization over the last axes, which have the normalized_shape, an int or several.
+
+    weight starts as one and bias as zero, for each element of an example; elementwise_affine=False
+    leaves out both, bias=False the latter.  There is no difference between training and evaluation.
+
+    >>> import batten
+    >>> layer = batten.nn.LayerNorm([2, 3])
+    >>> layer
+    LayerNorm((2, 3), eps=1e-05, elementwise_affine=True, bias=True)
+    >>> layer(batten.ones(5, 2, 3)).shape
+    (5, 2, 3)
+    """
+
+    weight: Parameter | None
+    bias: Parameter | None
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float = 1e-5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        self.normalized_shape, self.eps = axes_lengths(normalized_shape), eps
+        self.elementwise_affine = elementwise_affine
+        for name, wanted in (("weight", elementwise_affine), ("bias", elementwise_affine and bias)):
+            value = Parameter(empty(self.normalized_shape, device=device, dtype=dtype)) if wanted else None
+            self.register_parameter(name, value)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Makes weight one and bias zero."""
+        if self.weight is not None:
+            init.ones_(self.weight)
+        if self.bias is not None:
+            init.zeros_(self.bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}, "
+            f"bias={self.bias is not None}"
         )
