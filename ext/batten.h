@@ -112,8 +112,8 @@ size_t batten_plan_sum(batten_sum_plan *plan, batten_loop *loop);
 
 /* ---- indices (index.c) ---- */
 
-/* The first of n indices that is neither in 0 .. end - 1 nor the one that is ignored, or n. */
-size_t batten_find_outside(const int64_t *index, size_t n, int64_t end, int64_t ignored);
+/* The first of n indices that is not in 0 .. end - 1, or n; *ignored, unless ignored is NULL, may stand anywhere. */
+size_t batten_find_outside(const int64_t *index, size_t n, int64_t end, const int64_t *ignored);
 
 /* ---- normalization ---- */
 

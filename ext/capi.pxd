@@ -49,7 +49,7 @@ cdef extern from "batten.h" nogil:
         batten_activation activation
     size_t batten_product_plan(batten_product *p, batten_dtype type)
 
-    size_t batten_find_outside(const int64_t *index, size_t n, int64_t end, int64_t ignored)
+    size_t batten_find_outside(const int64_t *index, size_t n, int64_t end, const int64_t *ignored)
 
     enum:
         BATTEN_TILE_ROWS

@@ -11,7 +11,7 @@ cdef batten_dtype of_rows(cnp.ndarray table, cnp.ndarray rows, cnp.ndarray index
     if index.ndim != 1 or index.shape[0] != rows.shape[0]:
         raise ValueError(f"expected int64[{rows.shape[0]}], a number for each row of {show(rows)}, got {show(index)}")
     cdef const int64_t *numbers = <const int64_t *>cnp.PyArray_DATA(index)
-    cdef size_t found = capi.batten_find_outside(numbers, index.shape[0], table.shape[0], 0)
+    cdef size_t found = capi.batten_find_outside(numbers, index.shape[0], table.shape[0], NULL)
     if found < <size_t>index.shape[0]:
         raise IndexError(f"expected indices from 0 to {table.shape[0] - 1}, got {numbers[found]}")
     return t

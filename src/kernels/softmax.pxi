@@ -89,7 +89,7 @@ cdef int classes(cnp.ndarray target, cnp.npy_intp n, int64_t ignore_index) excep
     """Numbers from 0 to n - 1, or ignore_index."""
     integers_in(target, cnp.NPY_INT64, False)
     cdef const int64_t *index = <const int64_t *>cnp.PyArray_DATA(target)
-    cdef size_t found = capi.batten_find_outside(index, cnp.PyArray_SIZE(target), n, ignore_index)
+    cdef size_t found = capi.batten_find_outside(index, cnp.PyArray_SIZE(target), n, &ignore_index)
     if found < <size_t>cnp.PyArray_SIZE(target):
         raise IndexError(f"expected classes from 0 to {n - 1}, or {ignore_index} to ignore, got {index[found]}")
     return 0
