@@ -56,7 +56,7 @@ class ClassLoss(Operation):
 
     __slots__ = ("axis", "ignore_index", "reduction", "scale", "shape", "target", "weight")
 
-    name: str
+    function: str
     axis: int
     ignore_index: int
     reduction: str
@@ -71,7 +71,7 @@ class ClassLoss(Operation):
         try:
             self.losses(losses, x)
         except IndexError as error:
-            raise IndexError(f"{self.name} {error}") from None
+            raise IndexError(f"{self.function} {error}") from None
         if self.reduction == "none":
             return losses.reshape(target.shape)
         self.scale = 1.0
@@ -99,7 +99,7 @@ class CrossEntropy(ClassLoss):
     """Softmax and negative log-likelihood in one; x and the logsumexp of its rows are all that is kept."""
 
     __slots__ = ("label_smoothing", "lse", "x")
-    name = "cross_entropy"
+    function = "cross_entropy"
 
     x: Any
     label_smoothing: float
@@ -127,7 +127,7 @@ class NegativeLogLikelihood(ClassLoss):
     """
 
     __slots__ = ("blocks", "in_rows")
-    name = "nll_loss"
+    function = "nll_loss"
 
     def losses(self, losses: np.ndarray, x: np.ndarray) -> None:
         self.in_rows = np.moveaxis(x, self.axis, -1).flags.c_contiguous
@@ -287,7 +287,7 @@ class NumberLoss(Operation):
 
     __slots__ = ("a", "pos_weight", "scale", "scaled_by_weight", "shape", "target", "weight", "x", "y")
 
-    name: str
+    function: str
     kernel: Callable[..., np.ndarray]
     total: Callable[..., np.ndarray]
     gradient: Callable[..., np.ndarray]
@@ -300,7 +300,7 @@ class NumberLoss(Operation):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.kernel, cls.total, cls.gradient, cls.target_gradient = [
-            getattr(kernels, cls.name + part) for part in ("", "_sum", "_backward", "_target_backward")
+            getattr(kernels, cls.function + part) for part in ("", "_sum", "_backward", "_target_backward")
         ]
 
     def forward(
@@ -341,29 +341,29 @@ class NumberLoss(Operation):
 
 class AbsoluteError(NumberLoss):
     __slots__ = ()
-    name = "l1_loss"
+    function = "l1_loss"
 
 
 class SquaredError(NumberLoss):
     __slots__ = ()
-    name = "mse_loss"
+    function = "mse_loss"
 
 
 class SmoothAbsoluteError(NumberLoss):
     __slots__ = ()
-    name = "smooth_l1_loss"
+    function = "smooth_l1_loss"
 
 
 class HuberError(NumberLoss):
     __slots__ = ()
-    name = "huber_loss"
+    function = "huber_loss"
 
 
 class BinaryCrossEntropy(NumberLoss):
     """The kernel gives NaN for numbers that are no probabilities, and it is then that they are looked for."""
 
     __slots__ = ()
-    name = "binary_cross_entropy"
+    function = "binary_cross_entropy"
 
     def forward(
         self, x: np.ndarray, target: np.ndarray, weight: np.ndarray | None, pos_weight: np.ndarray | None
@@ -373,23 +373,23 @@ class BinaryCrossEntropy(NumberLoss):
             for what, numbers in (("input", x), ("target", target)):
                 wrong = numbers[~((numbers >= 0) & (numbers <= 1))]
                 if wrong.size:
-                    raise ValueError(f"{self.name} expects an {what} between 0 and 1, got {wrong[0]}")
+                    raise ValueError(f"{self.function} expects an {what} between 0 and 1, got {wrong[0]}")
         return y
 
 
 class BinaryCrossEntropyWithLogits(NumberLoss):
     __slots__ = ()
-    name = "binary_cross_entropy_with_logits"
+    function = "binary_cross_entropy_with_logits"
 
 
 class Divergence(NumberLoss):
     __slots__ = ()
-    name = "kl_div"
+    function = "kl_div"
 
 
 class DivergenceOfLogarithms(NumberLoss):
     __slots__ = ()
-    name = "kl_div_log"
+    function = "kl_div_log"
 
 
 def mse_loss(
@@ -565,7 +565,7 @@ def of_difference(
     mean_of_weights: bool = False,
 ) -> Tensor:
     """A loss of input - target, weighted and reduced."""
-    name = name or operation.name
+    name = name or operation.function
     x, t, w = floats(name, input), as_operand(target), None
     shape = x.array.shape
     if t.array.shape != shape:
@@ -599,7 +599,7 @@ def binary(
     pos_weight: Operand | None,
 ) -> Tensor:
     """A loss of probabilities of one class against another."""
-    name = operation.name
+    name = operation.function
     x, t = floats(name, input), floats(name, target)
     shape = x.array.shape
     if t.array.shape != shape:
