@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from parity import TOLERANCE, assert_close, assert_like_torch
 
 import batten
 import batten.nn.functional as F  # noqa: N812
 from batten import nn
+from parity import TOLERANCE, assert_close, assert_like_torch
 
 
 def test_lengths_are_one(rng, dtype):

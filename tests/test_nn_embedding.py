@@ -8,11 +8,11 @@ import pickle
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
-from parity import assert_like_torch
 
 import batten
 import batten.nn.functional as F  # noqa: N812
 from batten import nn
+from parity import assert_like_torch
 
 INDICES = [(), (1,), (7,), (4, 3), (2, 0), (2, 1, 5)]
 

@@ -9,11 +9,11 @@ import pickle
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from parity import assert_close, assert_like_torch
 
 import batten
 import batten.nn.functional as F  # noqa: N812
 from batten import nn
+from parity import assert_close, assert_like_torch
 
 # The shapes of input and weight.
 SHAPES = [

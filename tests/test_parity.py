@@ -166,6 +166,7 @@ def test_numpy_beside_bools(function):
 # ---- where batten means to differ ----
 
 LEAF = "z = t.ones(2, requires_grad=True); "
+F = "f = t.nn.functional; "
 
 # What is run, what PyTorch makes of it, and what batten does: a value, or an exception.
 DIFFERENCES = {
@@ -200,6 +201,31 @@ DIFFERENCES = {
         (LEAF + "(3 % z).sum().backward(); z.grad", RuntimeError, [-3, -3]),
         (LEAF + "t.zeros(2).clamp(z, z).sum().backward(); z.grad", [0, 0], [1, 1]),
         ("z = t.tensor([1, float('nan')], requires_grad=True); z.amax().backward(); z.grad[0]", np.nan, 0),
+    ],
+    "a divergence is nought where the target's probability is, and its gradient there is the limit": [
+        (F + "f.kl_div(t.tensor(-float('inf')), t.tensor(0.0), reduction='sum')", np.nan, 0),
+        (F + "f.kl_div(*[t.tensor(-float('inf'))] * 2, reduction='sum', log_target=True)", np.nan, 0),
+        (
+            F + "z = t.zeros(1, requires_grad=True); f.kl_div(z * 0, z, reduction='sum').backward(); z.grad",
+            [np.nan],
+            [-np.inf],
+        ),
+    ],
+    "a vector shorter than eps has the gradient of its quotient by eps": [
+        (
+            F + "z = t.full((1,), 0.5, requires_grad=True); f.cosine_similarity(z, t.ones(1), 0, 2).backward(); z.grad",
+            [0.1875],
+            [0.25],
+        ),
+    ],
+    "all integers are indices, and one length is a shape": [
+        (F + "f.embedding(t.tensor([1], dtype=t.uint8), t.ones(2, 1))", RuntimeError, [[1]]),
+        (F + "f.one_hot(t.tensor([1], dtype=t.int32))", RuntimeError, [[0, 1]]),
+        (F + "f.layer_norm(t.ones(1, 2), 2)", TypeError, [[0, 0]]),
+    ],
+    "embeddings have dense gradients, and no norm that is kept to": [
+        ("t.nn.Embedding(2, 1, sparse=True).sparse", True, NotImplementedError),
+        ("t.nn.Embedding(2, 1, max_norm=1.0).max_norm", 1, NotImplementedError),
     ],
     "views copy where strides forbid a view": [
         ("t.arange(6).view(2, 3).T.view(6)", RuntimeError, [0, 3, 1, 4, 2, 5]),
