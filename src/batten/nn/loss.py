@@ -46,6 +46,9 @@ __all__ = [
 ]
 
 
+# ---- of classes ----
+
+
 class ClassLoss(Operation):
     """A loss for each row of x from the index of its class, and perhaps a weight for each class.
 
@@ -276,6 +279,9 @@ def class_operands(
 def index_shape(x: Tensor, axis: int) -> tuple[int, ...]:
     """The shape of class indices for scores x."""
     return (*x.array.shape[:axis], *x.array.shape[axis + 1 :])
+
+
+# ---- of numbers ----
 
 
 class NumberLoss(Operation):
@@ -649,10 +655,11 @@ def check_reduction(
     reduce: Any = None,
     known: tuple[str, ...] = ("mean", "sum", "none"),
 ) -> None:
-    names = ", ".join([repr(r) for r in known[:-1]]) + f" or {known[-1]!r}"
-    if size_average is not None or reduce is not None:
-        raise ValueError(f"{name}: size_average and reduce have gone; say reduction={names}")
-    if reduction not in known:
+    gone = size_average is not None or reduce is not None
+    if gone or reduction not in known:
+        names = ", ".join([repr(r) for r in known[:-1]]) + f" or {known[-1]!r}"
+        if gone:
+            raise ValueError(f"{name}: size_average and reduce have gone; say reduction={names}")
         raise ValueError(f"{name} expects reduction={names}, got {reduction!r}")
 
 
