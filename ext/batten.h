@@ -84,14 +84,15 @@ typedef struct {
     batten_activation activation;
 
     /* The plan: how the product is cut, and by whom. */
-    enum { BATTEN_DIRECT, BATTEN_TOGETHER, BATTEN_EACH } path;
-    int team;
+    int packed, team;
+    size_t down, across;   /* rectangles of c that one product is cut into, for the team */
     size_t steps, depth;   /* k is summed in so many steps of at most depth */
     size_t rows, columns;  /* of the block whose operands are packed at a time */
-    size_t a_room, b_room; /* elements of scratch for a packed block's operands */
+    size_t a_room, b_room; /* elements of scratch for a packed block's operands, for each of the team */
 } batten_product;
 
-enum { BATTEN_DEPTH = 256 }; /* depth is no more than this */
+enum { BATTEN_DEPTH = 256 };  /* depth is no more than this */
+enum { BATTEN_COLUMNS = 32 }; /* rectangles begin at multiples of this column; so many columns make whole tiles */
 
 /* Makes the plan from the sizes; returns the bytes of scratch that the kernel needs. */
 size_t batten_product_plan(batten_product *p, batten_dtype type);

@@ -13,7 +13,8 @@
  *   strip    as many row panels of a as half of a small second cache holds; they
  *            meet every column panel of b in turn;
  *   block    what is packed at a time (plan.c): panels one behind the other, each
- *            in the order in which the tile reads it.
+ *            in the order in which the tile reads it;
+ *   rectangle  the blocks of one member of the team, who packs them alone.
  *
  * Where packing would not pay, the tile reads the operands where they lie: it asks
  * only that the columns of b are next to each other (plan.c says when).
@@ -315,14 +316,6 @@ static struct range share(size_t n, struct member me)
     return (struct range){n * me.rank / me.team, n * (me.rank + 1) / me.team};
 }
 
-/* Waits for the team: called by all of its members or, where each works alone, by none. */
-static void meet(struct member me)
-{
-    if (me.team > 1) {
-        PRAGMA(omp barrier)
-    }
-}
-
 /* A run of the batch's tiles, counted row panel after row panel within a column
  * panel.  A panel of b that has to be packed is packed for the run's tiles of its column. */
 static void multiply_direct(const struct product *all, struct member me)
@@ -347,68 +340,72 @@ static void multiply_direct(const struct product *all, struct member me)
     }
 }
 
-/* One block: packs its operands, then computes its tiles, counted row panel after
- * row panel within a column panel within a strip. */
-static void multiply_block(const struct product *q, size_t i0, size_t j0, size_t step, struct member me, real *scratch)
+/* Where one member of the team works: rows i and columns j of c. */
+struct rectangle {
+    struct range i, j;
+};
+
+/* One block: packs its operands, then computes its tiles, row panel after row panel
+ * within a column panel within a strip.  b stays packed for all blocks below each other. */
+static void multiply_block(const struct product *q, struct range i, struct range j, int first, size_t step,
+                           real *scratch)
 {
     const batten_product *p = q->p;
-    const size_t m = smaller(p->rows, p->m - i0), n = smaller(p->columns, p->n - j0);
+    const size_t m = i.last - i.first, n = j.last - j.first;
     const size_t k = step * p->depth, depth = smaller(p->depth, p->k - k);
-    const size_t height = height_of(m), down = blocks_of(m, height), across = blocks_of(n, NR);
+    const size_t height = height_of(m), down = blocks_of(m, height);
     real *const b_packed = scratch, *const a_packed = scratch + p->b_room;
 
-    const struct range columns = i0 ? (struct range){0, 0} : share(across, me); /* b is packed for all i0 */
-    for (size_t v = columns.first; v < columns.last; v++) {
-        const size_t j = v * NR, lanes = smaller(NR, n - j);
-        pack(b_packed + j * depth, width_of(lanes), columns_of_b(q, j0 + j, k), lanes, depth);
+    for (size_t v = 0; first && v < n; v += NR) {
+        const size_t lanes = smaller(NR, n - v);
+        pack(b_packed + v * depth, width_of(lanes), columns_of_b(q, j.first + v, k), lanes, depth);
     }
-    const struct range rows = share(down, me);
-    for (size_t u = rows.first; u < rows.last; u++) {
-        const size_t i = u * height, lanes = smaller(height, m - i);
-        pack(a_packed + i * depth, lanes, rows_of_a(q, i0 + i, k), lanes, depth);
+    for (size_t u = 0; u < m; u += height) {
+        const size_t lanes = smaller(height, m - u);
+        pack(a_packed + u * depth, lanes, rows_of_a(q, i.first + u, k), lanes, depth);
     }
-    meet(me);
-
-    const struct range tiles = share(across * down, me);
-    for (size_t t = tiles.first, next; t < tiles.last; t = next) {
-        const size_t top = t / (STRIP * across) * STRIP, strip = smaller(STRIP, down - top), place = t - top * across;
-        const size_t first = place % strip, last = smaller(strip, first + tiles.last - t);
-        const size_t j = place / strip * NR, columns = smaller(NR, n - j);
-        const struct panel b = {b_packed + j * depth, 1, (ptrdiff_t)width_of(columns)};
-        next = t + last - first;
-        for (size_t u = top + first; u < top + last; u++) {
-            const size_t i = u * height, rows = smaller(height, m - i);
-            const struct panel a = {a_packed + i * depth, 1, (ptrdiff_t)rows};
-            multiply(q, a, b, i0 + i, rows, j0 + j, columns, step, depth);
+    for (size_t top = 0; top < down; top += STRIP)
+        for (size_t v = 0; v < n; v += NR) {
+            const size_t columns = smaller(NR, n - v);
+            const struct panel b = {b_packed + v * depth, 1, (ptrdiff_t)width_of(columns)};
+            for (size_t u = top * height; u < smaller((top + STRIP) * height, m); u += height) {
+                const size_t rows = smaller(height, m - u);
+                const struct panel a = {a_packed + u * depth, 1, (ptrdiff_t)rows};
+                multiply(q, a, b, i.first + u, rows, j.first + v, columns, step, depth);
+            }
         }
-    }
-    meet(me);
 }
 
-static void multiply_packed(const struct product *q, struct member me, real *scratch)
+static void multiply_rectangle(const struct product *q, struct rectangle r, real *scratch)
 {
-    for (size_t j = 0; j < q->p->n; j += q->p->columns)
-        for (size_t step = 0; step < q->p->steps; step++)
-            for (size_t i = 0; i < q->p->m; i += q->p->rows)
-                multiply_block(q, i, j, step, me, scratch);
+    const batten_product *p = q->p;
+    for (size_t j = r.j.first; j < r.j.last; j += p->columns)
+        for (size_t step = 0; step < p->steps; step++)
+            for (size_t i = r.i.first; i < r.i.last; i += p->rows)
+                multiply_block(q, (struct range){i, smaller(i + p->rows, r.i.last)},
+                               (struct range){j, smaller(j + p->columns, r.j.last)}, i == r.i.first, step, scratch);
+}
+
+/* The batch's rectangles, shared among the team. */
+static void multiply_packed(const struct product *all, struct member me, real *scratch)
+{
+    const batten_product *p = all->p;
+    const struct range mine = share(p->batch * p->down * p->across, me);
+    for (size_t u = mine.first; u < mine.last; u++) {
+        const struct product q = product_of_batch(all, u / (p->down * p->across));
+        const struct range j = share(blocks_of(p->n, BATTEN_COLUMNS), (struct member){u % p->across, p->across});
+        const struct rectangle r = {share(p->m, (struct member){u / p->across % p->down, p->down}),
+                                    {j.first * BATTEN_COLUMNS, smaller(j.last * BATTEN_COLUMNS, p->n)}};
+        multiply_rectangle(&q, r, scratch + me.rank * (p->a_room + p->b_room));
+    }
 }
 
 static void multiply_share(const struct product *all, struct member me, real *scratch)
 {
-    const batten_product *p = all->p;
-    if (p->path == BATTEN_DIRECT) {
+    if (all->p->packed)
+        multiply_packed(all, me, scratch);
+    else
         multiply_direct(all, me);
-        return;
-    }
-    const int alone = p->path == BATTEN_EACH;
-    const struct range mine = alone ? share(p->batch, me) : (struct range){0, p->batch};
-    for (size_t z = mine.first; z < mine.last; z++) {
-        const struct product q = product_of_batch(all, z);
-        if (alone)
-            multiply_packed(&q, (struct member){0, 1}, scratch + me.rank * (p->a_room + p->b_room));
-        else
-            multiply_packed(&q, me, scratch);
-    }
 }
 
 void KERNEL(gemm)(real *c, const real *a, const real *b, const real *bias, real *scratch, const batten_product *p)

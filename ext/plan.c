@@ -7,15 +7,17 @@
  *   direct    a is read where it lies, and b as far as its columns are next to
  *             each other.  For small products, and for those of few rows or few
  *             columns, where a packed operand would hardly be read again.
- *   together  both operands are packed block by block, and the team shares first
- *             the packing and then the tiles of c.  The team meets twice a block.
- *   each      the same, but every member takes whole products of the batch and
- *             packs for itself, so that nobody waits. */
+ *   packed    both operands are packed block by block.
+ *
+ * The team never meets.  Each member computes rectangles of c and packs what it needs
+ * for them itself: where two need the same rows of a, both pack these.  That costs a few
+ * percent for a product that is just worth packing, and less for larger ones; waiting
+ * for a shared copy cost more, and much more where another process had a core. */
 #include "batten.h"
 
 /* A packed block of a has at most 1152 x 256 elements, one of b 256 x 2048: a few
  * MiB, which the last cache holds.  The units are multiples of every variant's tile. */
-enum { ROWS = 1152, ROW_UNIT = 12, COLUMNS = 2048, COLUMN_UNIT = 32 };
+enum { ROWS = 1152, ROW_UNIT = 12, COLUMNS = 2048, COLUMN_UNIT = BATTEN_COLUMNS };
 
 /* Below these, packing costs more than it brings. */
 enum { FEW_ROWS = 16, FEW_COLUMNS = 32, SMALL = 64 * 64 * 64 };
@@ -36,6 +38,29 @@ static size_t piece(size_t n, size_t most, size_t unit)
     return up((n + pieces - 1) / pieces, unit);
 }
 
+/* Packing an element takes about as long as so many multiplications and additions. */
+enum { PACKING = 8 };
+
+/* Cuts c into a rectangle for each of the team, so that the largest costs least; units of
+ * columns stay whole.  Returns the sizes of the largest in p->rows and p->columns. */
+static void cut(batten_product *p)
+{
+    const size_t team = p->batch >= 4 * (size_t)p->team || p->batch % (size_t)p->team == 0 ? 1 : (size_t)p->team;
+    double least = -1;
+    for (size_t down = 1; down <= team; down++) {
+        if (team % down)
+            continue;
+        const size_t across = team / down, rows = (p->m + down - 1) / down;
+        const size_t columns = up((up(p->n, COLUMN_UNIT) + across - 1) / across, COLUMN_UNIT);
+        const double cost = (double)rows * (double)columns + PACKING * ((double)rows + (double)columns);
+        if (least < 0 || cost < least) {
+            least = cost;
+            p->down = down, p->across = across;
+            p->rows = rows, p->columns = columns;
+        }
+    }
+}
+
 size_t batten_product_plan(batten_product *p, batten_dtype type)
 {
     const double outputs = (double)p->m * (double)p->n, terms = outputs * (double)p->k;
@@ -45,17 +70,14 @@ size_t batten_product_plan(batten_product *p, batten_dtype type)
     /* k = 0 has one empty step, in which c becomes act(bias + beta c). */
     p->depth = piece(p->k, BATTEN_DEPTH, 1);
     p->steps = p->k ? (p->k + p->depth - 1) / p->depth : 1;
-    p->rows = piece(p->m, ROWS, ROW_UNIT);
-    p->columns = piece(p->n, COLUMNS, COLUMN_UNIT);
-
-    if (terms <= SMALL || p->m <= FEW_ROWS || p->n <= FEW_COLUMNS) {
-        p->path = BATTEN_DIRECT;
-        p->a_room = p->b_room = 0;
+    p->packed = terms > SMALL && p->m > FEW_ROWS && p->n > FEW_COLUMNS;
+    if (!p->packed)
         return 0;
-    }
-    p->path = p->batch >= 4 * (size_t)p->team ? BATTEN_EACH : BATTEN_TOGETHER;
+
+    cut(p);
+    p->rows = piece(p->rows, ROWS, ROW_UNIT);
+    p->columns = piece(p->columns, COLUMNS, COLUMN_UNIT);
     p->a_room = up(p->rows * p->depth, 16); /* whole cache lines, whatever the type */
     p->b_room = p->columns * p->depth;
-    const size_t places = p->path == BATTEN_EACH ? (size_t)p->team : 1;
-    return places * (p->a_room + p->b_room) * (type == BATTEN_F32 ? sizeof(float) : sizeof(double));
+    return (size_t)p->team * (p->a_room + p->b_room) * (type == BATTEN_F32 ? sizeof(float) : sizeof(double));
 }
