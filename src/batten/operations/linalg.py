@@ -38,7 +38,7 @@ def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def rows_of(x: np.ndarray) -> np.ndarray:
     """A batch of matrices (*, r, c) as one, (* × r, c)."""
-    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+    return x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
 def batched(x: np.ndarray, batch: tuple[int, ...]) -> np.ndarray:

@@ -24,6 +24,8 @@ __all__ = ["log_softmax", "logsumexp", "softmax"]
 
 def rows_of(x: np.ndarray, axis: int) -> np.ndarray:
     """x as rows (rows, cols) in C order, with an axis as the columns."""
+    if x.ndim == 2 and axis == 1:
+        return contiguous(x)
     moved = np.moveaxis(x, axis, -1) if x.ndim else x
     n = moved.shape[-1] if x.ndim else 1
     return contiguous(moved).reshape(math.prod(moved.shape[:-1]), n)
@@ -31,6 +33,8 @@ def rows_of(x: np.ndarray, axis: int) -> np.ndarray:
 
 def from_rows(rows: np.ndarray, shape: tuple[int, ...], axis: int) -> np.ndarray:
     """Rows in their places again: the inverse of `rows_of`."""
+    if len(shape) == 2 and axis == 1:
+        return rows
     if not shape:
         return rows.reshape(())
     moved = rows.reshape(*shape[:axis], *shape[axis + 1 :], shape[axis])
