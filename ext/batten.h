@@ -120,6 +120,10 @@ size_t batten_find_outside(const int64_t *index, size_t n, int64_t end, const in
 
 enum { BATTEN_TILE_ROWS = 256, BATTEN_LAYER_ROWS = 32 }; /* their scratch has sums for every so many rows */
 
+/* ---- probes of the machine ---- */
+
+enum { BATTEN_UNIT = 1024 }; /* probe_read has a sum for every so many elements */
+
 /* ---- kernels: one prototype for each line of kernels.def ---- */
 
 #define real void

@@ -54,5 +54,6 @@ cdef extern from "batten.h" nogil:
     enum:
         BATTEN_TILE_ROWS
         BATTEN_LAYER_ROWS
+        BATTEN_UNIT
 
 include "kernels.pxi"

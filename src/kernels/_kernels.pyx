@@ -39,6 +39,7 @@ include "normalization.pxi"
 include "optimizer.pxi"
 include "random.pxi"
 include "dropout.pxi"
+include "probe.pxi"
 
 
 def set_isa(str name=None):
