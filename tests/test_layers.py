@@ -24,7 +24,7 @@ FLOORS = [
     ["nn"],
     ["optim", "serialization"],
     ["models", "datasets"],
-    ["training"],
+    ["training", "benchmark"],
     ["cli"],
     ["__main__"],
 ]
@@ -74,6 +74,18 @@ def test_a_module_imports_only_lower_floors(path):
 
 def test_every_part_has_a_floor():
     assert {part(p) for p in modules()} <= set(FLOOR)
+
+
+def test_only_the_command_line_imports_the_benchmarks():
+    importers = {part(path) for path in modules() if "benchmark" in imports(path)}
+    assert importers <= {"cli", "benchmark"}
+
+
+@pytest.mark.parametrize("name", ["cases.py", "worker.py"])
+def test_what_runs_in_the_peers_processes_imports_nothing_of_ours_at_the_top(name):
+    tree = ast.parse((PACKAGE / "benchmark" / name).read_text())
+    found = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    assert not any("batten" in ast.unparse(node) or getattr(node, "level", 0) for node in found)
 
 
 def test_autograd_uses_only_allocation_and_accumulation():

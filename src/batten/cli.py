@@ -1,4 +1,4 @@
-"""The command line: `batten train` and `batten info`.
+"""The command line: `batten train`, `batten bench` and `batten info`.
 
 What goes wrong for a reason that the user can do something about is one line on
 stderr, and exit code 2; anything else is a bug, and shows its traceback.
@@ -9,7 +9,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib.metadata
+import importlib.util
 import itertools
+import json
 import os
 import platform
 import signal
@@ -22,7 +24,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from . import _kernels as kernels
+from . import benchmark
+from .benchmark import report
+from .benchmark.picture import draw
+from .benchmark.suite import BATTEN, QUICK, THOROUGH, Peer, Suite, choose
 from .random import Generator
+from .serialization import write
 from .training import RECIPES, Parts, Score, Settings, Training, read
 
 __all__ = ["main"]
@@ -36,7 +43,12 @@ class UserError(Exception):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line, and returns its exit code."""
-    options = make_parser().parse_args(arguments)
+    return run(make_parser(), arguments)
+
+
+def run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None) -> int:
+    """Runs the command that a parser finds, and returns its exit code."""
+    options = parser.parse_args(arguments)
     try:
         options.command(options)
         sys.stdout.flush()
@@ -71,6 +83,15 @@ def make_parser() -> argparse.ArgumentParser:
     info = commands.add_parser("info", help="show version, processor, threads and memory", allow_abbrev=False)
     info.set_defaults(command=show_info)
 
+    bench = commands.add_parser(
+        "bench",
+        help="measure this machine's limits, and how near batten comes to them",
+        description=benchmark.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add_bench_options(bench, {})
+
     train = commands.add_parser(
         "train",
         help="train a model, and report its accuracy on pictures that it has not seen",
@@ -94,6 +115,22 @@ def make_parser() -> argparse.ArgumentParser:
     train.add_argument("--threads", type=whole(1, 1024), metavar="N", help="threads of the kernels")
     train.add_argument("--out", metavar="DIR", help="the folder for what is written (default: a new one in runs)")
     return parser
+
+
+def add_bench_options(parser: argparse.ArgumentParser, peers: dict[str, Peer]) -> None:
+    """The options of the benchmarks, beside these peers."""
+    parser.set_defaults(command=run_bench, available={"batten": BATTEN, **peers}, peers=None)
+    parser.add_argument("--only", nargs="+", metavar="WORD", default=[], help="cases whose names contain one of these")
+    parser.add_argument("--quick", action="store_true", help="fewer cases and rounds: less than a minute")
+    if peers:
+        names = ["batten", *peers]
+        parser.add_argument(
+            "--peers", nargs="+", choices=names, metavar="NAME",
+            help=f"the first is what the rest are held against (default: all that are installed of {', '.join(names)})",
+        )  # fmt: skip
+    parser.add_argument("--threads", type=whole(1, 1024), metavar="N", help="threads of every framework")
+    parser.add_argument("--json", metavar="FILE", help="write all figures there")
+    parser.add_argument("--plot", metavar="FILE.png", help="draw them there")
 
 
 def whole(low: int, high: int | None = None) -> Callable[[str], int]:
@@ -213,16 +250,19 @@ def learn(training: Training, stopped: threading.Event) -> None:
 
 def epoch_with_bar(training: Training, label: str, stopped: threading.Event) -> dict[str, Any]:
     """One epoch, with a progress bar if there is a terminal to show it."""
-    from tqdm import tqdm
-
-    total = len(training.parts.train)
-    with tqdm(total=total, desc=label, unit=" images", unit_scale=True, leave=False, disable=None) as bar:
+    with progress_bar(len(training.parts.train), label, " images") as bar:
 
         def progress(images: int, score: Score) -> None:
             bar.set_postfix_str(f"loss {score.loss:.4f}, accuracy {percent(score.accuracy)}", refresh=False)
             bar.update(images)
 
         return training.epoch(stopped.is_set, progress)
+
+
+def progress_bar(total: int, label: str, unit: str) -> Any:
+    from tqdm import tqdm
+
+    return tqdm(total=total, desc=label, unit=unit, unit_scale=True, leave=False, disable=None)
 
 
 def percent(share: float) -> str:
@@ -281,6 +321,64 @@ def interruptible() -> Iterator[threading.Event]:
         yield stopped
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+# ---- batten bench ----
+
+
+def run_bench(options: argparse.Namespace) -> None:
+    """Prints each table as soon as it is there, then what else is to be said, and writes the files."""
+    for path in filter(None, (options.json, options.plot)):
+        check_writable(Path(path))
+    if options.plot and importlib.util.find_spec("matplotlib") is None:
+        raise UserError("a picture takes matplotlib, which is not installed: pip install 'batten[labs]'")
+    try:
+        cases = choose(options.only, options.quick)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    effort = QUICK if options.quick else THOROUGH
+    suite = Suite(cases, peers_of(options), options.threads or kernels.get_num_threads(), effort)
+    print(report.header(suite.report))
+    suite.measure_limits()
+    print(f"\n{report.limits(suite.report)}", flush=True)
+    for group in suite.groups:
+        with progress_bar(suite.turns(group), group, " turns") as bar:
+            suite.measure(group, bar.update)
+        print(f"\n{report.table(suite.report, group)}", flush=True)
+    print("".join(f"\nnote: {warning}" for warning in report.warnings(suite.report)))
+    if options.json:
+        write_file(options.json, json.dumps(suite.report, indent=1).encode())
+    if options.plot:
+        write_file(options.plot, draw(suite.report))
+
+
+def peers_of(options: argparse.Namespace) -> dict[str, Peer]:
+    """The peers that are asked for or usual, and installed."""
+    usual = [name for name, peer in options.available.items() if not (options.quick and peer.slow)]
+    chosen = {name: options.available[name] for name in options.peers or usual}
+    there = {name: peer for name, peer in chosen.items() if peer.installed()}
+    if not there:
+        raise UserError(f"there is nothing to measure; not installed: {', '.join(chosen)}")
+    for name in chosen.keys() - there:
+        print(f"{name} is left out, as {chosen[name].package} is not installed")
+    return there
+
+
+def check_writable(path: Path) -> None:
+    """Finds out before the work, not after."""
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise UserError(f"cannot write {path} ({error.strerror})") from None
+
+
+def write_file(path: str, content: bytes) -> None:
+    try:
+        write(path, content)
+    except OSError as error:
+        raise UserError(f"cannot write {path} ({error.strerror})") from None
+    print(f"wrote {path}")
 
 
 # ---- batten info ----

@@ -1,0 +1,47 @@
+"""The CPU benchmark suite from a checkout: batten beside its peers.
+
+    python bench                                    all cases, beside all peers that are installed
+    python bench --quick                            in less than a minute
+    python bench --only gemm --peers batten torch --threads 1
+    python bench --json new.json --plot new.png     all figures, and a picture of them
+    python bench/compare.py old.json new.json       what has changed
+
+What it measures, how, and why, is told in `src/batten/benchmark/__init__.py`, which
+`python bench --help` shows.  There is the suite, too, as `batten bench` has a part of it that
+needs no peer.  Here are the peers: a row below for each framework or way to use one, and a file
+for each framework with what it does not write as PyTorch does.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from batten import benchmark, cli
+from batten.benchmark.suite import Peer
+
+HERE = Path(__file__).resolve().parent
+KERNELS = ("products", "layers")
+STEPS = ("mlp_digits", "mlp_mnist", "mlp_wide")
+
+PEERS = {
+    "numpy": Peer("numpy", HERE / "numpy_peer.py", "arrays", leaves_out=STEPS),
+    "torch": Peer("torch", HERE / "torch_peer.py", "eager"),
+    "torch_fused": Peer("torch", HERE / "torch_peer.py", "fused", leaves_out=KERNELS),
+    "torch_compile": Peer("torch", HERE / "torch_peer.py", "compiled", leaves_out=(*KERNELS, "optimizers"), slow=True),
+    "jax": Peer("jax", HERE / "jax_peer.py", "jitted"),
+}
+
+
+def main() -> int:
+    parser = cli.Parser(
+        prog="python bench",
+        description=benchmark.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    cli.add_bench_options(parser, PEERS)
+    return cli.run(parser)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""What runs in the process of one framework.
+
+    python worker.py FILE FUNCTION PROCESSORS
+
+FUNCTION in FILE imports the framework, and returns a function that prepares a case: that
+gives a function to call, or None where the framework has no such thing.  Then every line
+that comes in is a request, and is answered by a line, both in JSON.
+
+It is run as a script and imports nothing of batten's: a peer's process shall hold the peer
+and its OpenMP runtime, and nothing else that takes memory or processors.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+WARM = 0.02  # seconds at a turn's beginning that do not count: caches fill, the threads of the last one fall asleep
+SAMPLE = 0.0005  # seconds that a sample takes at least, so that reading the clock costs nothing
+
+
+def batten() -> Callable[[Any], Callable[[], Any]]:
+    """batten as a peer among peers.
+
+    Its `mm` has no `out`.  Here it is the bare kernel, as PyTorch's with `out` is, so that a
+    product of matrices is timed without what it costs to get memory for the result.
+    """
+    import batten
+
+    class Framework:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(batten, name)
+
+        def mm(self, a: Any, b: Any, out: Any) -> Any:
+            return batten._kernels.gemm(out.array, a.array, b.array)
+
+    return lambda case: case.prepare(Framework())
+
+
+def main() -> None:
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a framework prints shall not come between
+    file, function, processors = sys.argv[1:]
+    if hasattr(os, "sched_setaffinity"):  # not every framework can be told its number of threads
+        os.sched_setaffinity(0, {int(p) for p in processors.split(",")})
+    sys.path[:0] = [str(Path(file).parent), str(Path(__file__).parent)]
+    prepare = getattr(importlib.import_module(Path(file).stem), function)()
+    imported = peak_memory()
+    runs: dict[Any, Callable[[], Any] | None] = {}
+    for line in sys.stdin:
+        try:
+            answer = answer_to(json.loads(line), prepare, runs)
+        except Exception as error:
+            answer = {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
+        if answer:
+            answer |= {"memory": peak_memory(), "imported": imported}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+def answer_to(request: dict[str, Any], prepare: Callable[..., Any], runs: dict[Any, Any]) -> dict[str, Any] | None:
+    """One turn of a case, which is prepared when it is asked for the first time."""
+    table, row = request["case"]
+    if (table, row) not in runs:
+        run = runs[table, row] = prepare(getattr(importlib.import_module("cases"), table)[row])
+        for _ in range(2 if run else 0):  # what is compiled and what an optimizer keeps is there from now on
+            run()
+    run = runs[table, row]
+    result = run and turn(run, request["seconds"])
+    if request["last"]:
+        del runs[table, row], run
+        gc.collect()
+    return result
+
+
+def turn(run: Callable[[], Any], seconds: float) -> dict[str, Any]:
+    """The seconds a call takes, as samples of one call or more, and the pages that are new to a call."""
+    best, end = float("inf"), time.perf_counter() + WARM
+    while best == float("inf") or time.perf_counter() < end:
+        begin = time.perf_counter()
+        run()
+        best = min(best, time.perf_counter() - begin)
+    calls = max(1, round(SAMPLE / best))
+    samples: list[float] = []
+    faults, end = page_faults(), time.perf_counter() + seconds
+    while not samples or time.perf_counter() < end:
+        begin = time.perf_counter()
+        for _ in range(calls):
+            run()
+        samples.append((time.perf_counter() - begin) / calls)
+    return {"samples": samples, "faults": (page_faults() - faults) / (calls * len(samples))}
+
+
+def page_faults() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+
+def peak_memory() -> int:
+    """The most bytes that this process has held.
+
+    Linux's own count where there is one: getrusage counts in what the process was before it
+    became this program, a copy of its parent.
+    """
+    try:
+        status = Path("/proc/self/status").read_text()
+        return 1024 * int(status.split("VmHWM:")[1].split()[0])
+    except (OSError, IndexError):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+if __name__ == "__main__":
+    main()

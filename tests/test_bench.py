@@ -1,0 +1,510 @@
+"""The benchmark suite: that it measures what it says, what it prints and writes.  No figure is held to a time."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import mmap
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import pytest
+
+import batten
+from batten import _kernels as kernels
+from batten import benchmark, cli
+from batten.benchmark import cases, machine, report, suite, worker
+from batten.benchmark.suite import Peer
+
+BENCH = Path(__file__).resolve().parent.parent / "bench"
+
+needs_checkout = pytest.mark.skipif(not BENCH.exists(), reason="needs the source tree")
+
+
+def bench(*arguments, command=BENCH):
+    """`python bench`, or a file of it: exit code, lines printed, lines on stderr."""
+    done = subprocess.run([sys.executable, command, *map(str, arguments)], capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout.splitlines(), done.stderr.splitlines()
+
+
+def load(name):
+    """A file of bench/, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, BENCH / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """One run beside NumPy, which is always there: what was printed, and the folder of the files."""
+    folder = tmp_path_factory.mktemp("bench")
+    files = ["--json", folder / "run.json"]
+    if importlib.util.find_spec("matplotlib"):
+        files += ["--plot", folder / "run.png"]
+    only = ["gemm NN 64", "softmax", "mlp_digits"]
+    code, out, err = bench("--quick", "--peers", "batten", "numpy", "--only", *only, "--threads", 1, *files)
+    assert (code, err) == (0, [])
+    return out, folder
+
+
+@pytest.fixture
+def command(capfd, threads):
+    """A command line of the installed `batten`: exit code, lines printed, lines on stderr."""
+
+    def run(*arguments):
+        try:
+            code = cli.main([str(a) for a in arguments])
+        except SystemExit as stop:
+            code = stop.code
+        printed = capfd.readouterr()
+        return code, printed.out.splitlines(), printed.err.splitlines()
+
+    return run
+
+
+# ---- a run ----
+
+
+@needs_checkout
+def test_what_is_written(run):
+    written = json.loads((run[1] / "run.json").read_text())
+    assert set(written["peers"]) == {"batten", "numpy"} and written["peers"]["numpy"] == np.__version__
+    assert (written["threads"], written["quick"], written["rounds"]) == (1, True, suite.QUICK.rounds)
+    assert written["machine"]["isa"] == kernels.isa() and written["machine"]["processors"] >= 1
+    assert written["limits"]["arithmetic"] > 0 and [m["room"] for m in written["limits"]["memory"]] == cases.ROOMS
+    assert all(set(m) == {"room", "read", "copy", "triad", "change"} for m in written["limits"]["memory"])
+    assert all(m[name] > 0 for m in written["limits"]["memory"] for name in m)
+    assert len(written["stolen"]) == 4 and all(0 <= share < 1 for share in written["stolen"])  # limits, three groups
+    assert {case["name"]: list(case["results"]) for case in written["cases"]} == {
+        "gemm NN 64": ["batten", "numpy"],
+        "softmax 256x1000": ["batten", "numpy"],
+        "mlp_digits": ["batten"],
+    }
+    for case in written["cases"]:
+        assert case["limit"] > 0 and case["bound"] in ("arithmetic", "memory")
+        for result in case["results"].values():
+            assert 1 <= len(result["seconds"]) == len(result["faults"]) <= suite.QUICK.rounds
+            assert all(s > 0 for s in result["seconds"]) and all(f >= 0 for f in result["faults"])
+            assert result["memory"] >= result["imported"] > 1e6
+    assert written["cases"][2]["images"] == 32
+
+
+@needs_checkout
+def test_what_is_printed(run):
+    out, folder = run
+    written = json.loads((folder / "run.json").read_text())
+    assert out[0].endswith(f"1 thread, {kernels.isa()}") and out[1].endswith(f"numpy {np.__version__}")
+    lines = {line.strip().split("  ")[0]: line.split() for line in out}
+    assert {"read", "copy", "triad", "change", "arithmetic", "gemm NN 64", "softmax 256x1000"} <= set(lines)
+    low, middle, high = report.ratio(written["cases"][0], "batten", "numpy")
+    assert lines["gemm NN 64"][-2:] == [f"{middle:.2f}x", f"({low:.2f}-{high:.2f})"]
+    assert " ".join(lines["mlp_digits"][1:]) == "time images/s limit faults peak of step beside batten"
+    step = written["cases"][2]["results"]["batten"]
+    assert " ".join(lines["batten"][1:3]) == report.duration(median(step["seconds"]))
+    assert out[-1].startswith("wrote ")
+
+
+@needs_checkout
+def test_the_picture(run):
+    pytest.importorskip("matplotlib")
+    assert (run[1] / "run.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_installed_command_measures_batten_alone(capfd, tmp_path, threads):
+    assert cli.main(["bench", "--quick", "--only", "relu 2 Ki", "--json", str(tmp_path / "run.json")]) == 0
+    printed = capfd.readouterr()
+    assert printed.err == "" and "relu 2 Ki" in printed.out
+    written = json.loads((tmp_path / "run.json").read_text())
+    assert list(written["peers"]) == ["batten"] and written["threads"] == batten.get_num_threads()
+
+
+@needs_checkout
+def test_beside_pytorch(tmp_path):
+    pytest.importorskip("torch")
+    peers, path = ["torch", "batten"], tmp_path / "run.json"
+    code, out, err = bench("--quick", "--threads", 1, "--peers", *peers, "--only", "mlp_digits", "--json", path)
+    assert (code, err) == (0, [])
+    assert list(json.loads(path.read_text())["cases"][0]["results"]) == peers
+    assert any(line.endswith(" beside torch") for line in out)  # which was named first
+
+
+# ---- peers that are not there, or fail ----
+
+
+def measure(peers, names, rounds=2, budget=60):
+    chosen = [case for case in cases.CASES if case.name in names]
+    measured = suite.Suite(chosen, peers, 1, suite.Effort(rounds, 0.001, budget))
+    measured.report["limits"]["memory"] = [{"room": 1, "read": 1e9}]
+    for group in measured.groups:
+        measured.measure(group)
+    return measured.report
+
+
+def peer_of(tmp_path, code):
+    path = tmp_path / "peculiar.py"
+    path.write_text(code)
+    return {"batten": suite.BATTEN, "other": Peer("numpy", path, "start")}
+
+
+@pytest.mark.parametrize(
+    "code, note",
+    [
+        ("def start():\n import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("import os\ndef start():\n return lambda case: os._exit(3)", "its process ended with code 3"),
+        ("def start():\n return lambda case: 1 / 0", "ZeroDivisionError: division by zero"),
+        ("def start():\n print('hello')\n return lambda case: None", None),
+    ],
+)
+def test_a_peer_that_fails_is_noted_and_left_out(tmp_path, code, note):
+    measured = measure(peer_of(tmp_path, code), ["gemm NN 64"])
+    assert list(measured["cases"][0]["results"]) == ["batten"]
+    assert len(measured["cases"][0]["results"]["batten"]["seconds"]) == 2
+    assert measured["notes"] == ([f"other cannot do gemm NN 64: {note}"] if note else [])
+    assert note is None or report.warnings(measured)[-1].endswith(note)
+    assert report.table(measured, "products").splitlines()[-1].startswith("gemm NN 64")
+
+
+def test_a_peer_that_fails_later_keeps_no_half_result(tmp_path):
+    code = (
+        "def start():\n calls = []\n def run():\n  calls.append(1)\n  assert len(calls) < 4\n return lambda case: run"
+    )
+    assert "other" not in measure(peer_of(tmp_path, code), ["gemm NN 64"])["cases"][0]["results"]
+
+
+def test_what_is_not_installed_is_left_out_with_a_word(capsys):
+    parser = cli.Parser()
+    cli.add_bench_options(parser, {"ghost": Peer("no_such_package", Path("none.py"), "none")})
+    assert cli.peers_of(parser.parse_args([])) == {"batten": suite.BATTEN}
+    assert capsys.readouterr().out == "ghost is left out, as no_such_package is not installed\n"
+    with pytest.raises(cli.UserError, match="there is nothing to measure; not installed: ghost"):
+        cli.peers_of(parser.parse_args(["--peers", "ghost"]))
+
+
+# ---- what is refused ----
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--threads", "0"], "argument --threads: expected a whole number from 1 to 1024, got '0'"),
+        (["--only"], "argument --only: expected at least one argument"),
+        (["--only", "gem m"], "no case has 'gem m' in its name; there are cases of gemm, relu, dropout"),
+        (["--json", "/no/where/x.json"], "cannot write /no/where/x.json (No such file or directory)"),
+        (["--plot", "/no/where/x.png"], "cannot write /no/where/x.png (No such file or directory)"),
+        (["--peers", "torch"], "unrecognized arguments: --peers torch"),
+        (["--fast"], "unrecognized arguments: --fast"),
+    ],
+)
+def test_wrong_options(command, options, message):
+    code, out, err = command("bench", *options)
+    assert (code, out) == (2, []) and len(err) == 1
+    assert err[0].startswith("batten: ") and message in err[0]
+
+
+@needs_checkout
+def test_wrong_options_of_the_checkout():
+    code, out, err = bench("--peers", "tensorflow")
+    assert (code, out) == (2, []) and len(err) == 1
+    assert "argument --peers: invalid choice: 'tensorflow' (choose from" in err[0]
+
+
+def test_a_picture_takes_matplotlib(command, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert command("bench", "--plot", tmp_path / "x.png") == (
+        2, [], ["batten: a picture takes matplotlib, which is not installed: pip install 'batten[labs]'"],
+    )  # fmt: skip
+
+
+@needs_checkout
+def test_ctrl_c_leaves_no_worker_behind():
+    process = subprocess.Popen(
+        [sys.executable, BENCH, "--peers", "batten", "numpy"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    for line in process.stdout:
+        if line.startswith("arithmetic"):
+            break
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    while children.exists() and len(children.read_text().split()) < 3:
+        assert process.poll() is None
+    workers = children.read_text().split() if children.exists() else []
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "batten: interrupted\n")
+    assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
+
+
+def test_help_tells_how_it_measures(command):
+    code, out, _ = command("bench", "--help")
+    assert code == 0 and set(benchmark.__doc__.splitlines()) <= set(out)
+
+
+# ---- comparing two runs ----
+
+
+@pytest.fixture
+def two_runs(tmp_path):
+    """Writes two small reports, and compares them."""
+
+    def report_of(seconds, threads=2, **options):
+        results = {"batten": {"seconds": seconds}}
+        return {
+            "cases": [{"name": name, "results": results} for name in ("relu 2 Ki", options.get("other", "gemm"))],
+            "machine": {"isa": "avx2", "load": 0.1 * threads, "used_by_others": options.get("busy", 0)},
+            "peers": {"batten": "0.1.0"}, "threads": threads, "quick": True, "stolen": [0.01], "notes": [],
+        }  # fmt: skip
+
+    def compare(old, new):
+        paths = [tmp_path / "old.json", tmp_path / "new.json"]
+        for path, arguments in zip(paths, (old, new), strict=True):
+            path.write_text(json.dumps(report_of(**arguments)))
+        code, out, err = bench(*paths, command=BENCH / "compare.py")
+        assert (code, err) == (0, [])
+        return [" ".join(line.split()) for line in out]
+
+    return compare
+
+
+@needs_checkout
+def test_compare(two_runs):
+    old = {"seconds": [2e-3, 1e-3, 3e-3]}
+    assert two_runs(old, old) == [
+        "case framework old new speed",
+        "relu 2 Ki batten 2 ms 2 ms 1.00x",
+        "gemm batten 2 ms 2 ms 1.00x",
+    ]
+    assert two_runs(old, {"seconds": [0.5e-3, 0.9e-3, 0.8e-3]})[1] == "relu 2 Ki batten 2 ms 800 us 2.50x faster"
+    assert two_runs(old, {"seconds": [0.5e-3, 1.1e-3, 0.8e-3]})[1] == "relu 2 Ki batten 2 ms 800 us 2.50x"
+    assert two_runs(old, {"seconds": [4e-3]})[1] == "relu 2 Ki batten 2 ms 4 ms 0.50x slower"
+
+
+@needs_checkout
+def test_compare_says_what_else_differs(two_runs, tmp_path):
+    lines = two_runs({"seconds": [1e-3]}, {"seconds": [1e-3], "threads": 1, "other": "sgd", "busy": 1.5})
+    assert lines[1:] == [
+        "relu 2 Ki batten 1 ms 1 ms 1.00x",
+        f"note: {tmp_path}/old.json: 1 figures are only here",
+        f"note: {tmp_path}/new.json: 1 figures are only here",
+        f"note: {tmp_path}/new.json: the machine was not idle, and figures may be off: "
+        "others used 1.5 processors before the run",
+        "note: not the same in both: threads, 2 and 1",
+    ]
+
+
+@needs_checkout
+@pytest.mark.parametrize(
+    "content, message",
+    [(None, "cannot read {} (No such file or directory)"), ("{", "{} is no JSON file: "), ("[1]", "{} is not what")],
+)
+def test_compare_refuses_other_files(tmp_path, content, message):
+    path = tmp_path / "run.json"
+    if content:
+        path.write_text(content)
+    code, out, err = bench(path, path, command=BENCH / "compare.py")
+    assert (code, out) == (2, []) and len(err) == 1 and err[0].startswith("batten: " + message.format(path))
+
+
+# ---- the cases ----
+
+
+def test_names_and_functions_are_one_to_a_case():
+    names = [case.name for case in cases.CASES]
+    assert len(set(names)) == len(names)
+    assert {case.group for case in cases.CASES} == {
+        "products",
+        "layers",
+        "optimizers",
+        "mlp_digits",
+        "mlp_mnist",
+        "mlp_wide",
+    }
+    assert all(case.flops > 0 and case.bytes > 0 and case.room > 0 for case in cases.CASES)
+
+
+def test_the_work_of_the_training_steps():
+    work = {case.name: (case.flops, case.images) for case in cases.CASES if case.images}
+    assert work == {
+        "mlp_digits": (4_440_064, 32),
+        "mlp_mnist": (410_779_648, 128),
+        "mlp_wide": (36_356_227_072, 256),
+    }
+
+
+PREPARE = worker.batten()
+SMALL = [
+    ("gemm", ("NN", 5, 4, 3)), ("gemm", ("NT", 5, 4, 3)), ("gemm", ("TN", 5, 4, 3)), ("gemm", ("TT", 5, 4, 3)),
+    ("relu", (7, 3)), ("softmax", (7, 3)), ("batch_norm", (7, 3)), ("batch_norm_relu", (7, 3)),
+    ("cross_entropy", (7, 3)), ("sgd", (2, 5)), ("adam", (2, 5)),
+]  # fmt: skip
+
+
+def small(name, sizes):
+    return cases.Case("small", name, getattr(cases, name), sizes)
+
+
+def plain(result):
+    """An array of what a run leaves: a product, the gradient of x before anything else, or parameters."""
+    if isinstance(result, tuple):
+        result = result[0]
+    if isinstance(result, list):
+        return np.stack([plain(each) for each in result])
+    return np.asarray(result.detach() if hasattr(result, "detach") else result)
+
+
+@needs_checkout
+@pytest.mark.parametrize("name, sizes", SMALL, ids=lambda x: x if isinstance(x, str) else "")
+@pytest.mark.parametrize("peer, function", [("numpy", "arrays"), ("jax", "jitted")])
+def test_peers_do_the_same_work(peer, function, name, sizes):
+    pytest.importorskip(peer)
+    ours, theirs = PREPARE(small(name, sizes)), getattr(load(f"{peer}_peer"), function)()(small(name, sizes))
+    if name == "batch_norm_relu" and peer == "numpy":
+        assert theirs is None
+        return
+    for _ in range(3):
+        mine, result = ours(), theirs()
+    np.testing.assert_allclose(plain(result), plain(mine), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "peer, function", [("batten", None), ("torch", "eager"), ("torch", "fused"), ("jax", "jitted")]
+)
+@pytest.mark.parametrize("name", ["mlp_digits", "mlp_mnist", "mlp_wide"])
+def test_training_steps_learn(peer, function, name):
+    library = pytest.importorskip(peer)
+    if peer != "batten" and not BENCH.exists():
+        pytest.skip("needs the source tree")
+    if peer != "jax":
+        library.manual_seed(0)
+    prepare = PREPARE if peer == "batten" else getattr(load(f"{peer}_peer"), function)()
+    run = prepare(small(name, (16, 20, 64, 64, 3)))
+    losses = [plain(run()).item() for _ in range(100)]
+    assert losses[0] > 0.7 and np.mean(losses[-10:]) < 0.5 * losses[0]
+
+
+def test_dropout_case_drops_half():
+    gradient = plain(PREPARE(small("dropout", (10_000,)))())
+    assert 0.45 < np.mean(gradient == 0) < 0.55
+
+
+def test_every_case_that_a_quick_run_has_can_be_prepared_and_run():
+    for case in suite.choose([], quick=True):
+        PREPARE(case)()
+
+
+def test_choosing():
+    every, quick = suite.choose([], False), suite.choose([], True)
+    assert every == cases.CASES and set(quick) < set(every)
+    assert not {"mlp_wide", "gemm NN 4096", "relu 16 Mi"} & {case.name for case in quick}
+    assert [case.name for case in suite.choose(["wide", "4096x4096x256"], True)] == [
+        "gemm TN 4096x4096x256",
+        "mlp_wide",
+    ]
+
+
+# ---- how it measures ----
+
+
+def test_a_turn():
+    calls = []
+    result = worker.turn(lambda: calls.append(1), 0.01)
+    assert 2 <= len(result["samples"]) < len(calls) and all(0 < s < 0.1 for s in result["samples"])
+    assert worker.turn(lambda: None, 0)["samples"][1:] == []
+
+
+def test_page_faults_are_counted():
+    pages = 200
+
+    def touch():
+        with mmap.mmap(-1, pages * mmap.PAGESIZE) as block:
+            for page in range(pages):
+                block[page * mmap.PAGESIZE] = 1
+
+    assert pages <= worker.turn(touch, 0.01)["faults"] < 1.5 * pages
+
+
+def test_the_most_memory_held():
+    code = """if True:
+        import worker
+        before = worker.peak_memory()
+        block = bytearray(40 << 20)
+        block = None
+        print(worker.peak_memory() - before)"""
+    folder = Path(worker.__file__).parent
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
+    assert 39 << 20 <= int(done.stdout) < 44 << 20
+
+
+def test_limits_are_those_of_arithmetic_or_of_the_nearest_memory():
+    measured = suite.Suite([], {}, 1, suite.QUICK)
+    measured.report["limits"] = {
+        "arithmetic": 1e9,
+        "memory": [{"room": 100, "read": 5e9, "copy": 8e9}, {"room": 1000, "read": 2e9, "copy": 1e9}],
+    }
+
+    def limit(flops, traffic, room):
+        return measured.limit(cases.Case("", "", None, (), flops, traffic, room))
+
+    assert limit(1000, 8, 100) == (1e-6, "arithmetic")
+    assert limit(0, 8000, 100) == (1e-6, "memory")
+    assert limit(0, 8000, 101) == (4e-6, "memory")
+    assert limit(0, 8000, 10_000) == (4e-6, "memory")
+
+
+def test_no_further_round_begins_when_the_time_is_up():
+    measured = measure({"batten": suite.BATTEN}, ["gemm NN 64"], rounds=5, budget=0)
+    assert len(measured["cases"][0]["results"]["batten"]["seconds"]) == 1
+
+
+def test_ratios_are_of_rounds():
+    case = {"results": {"a": {"seconds": [1, 2, 4]}, "b": {"seconds": [3, 2, 8]}}}
+    assert report.ratio(case, "a", "b") == (1, 2, 3)
+
+
+def test_a_machine_that_is_not_idle():
+    quiet = {"machine": {"load": 0.2, "used_by_others": 0.01}, "stolen": [0.01, 0.02], "notes": ["a note"]}
+    assert report.warnings(quiet) == ["a note"]
+    for busy in (
+        {"machine": {"load": 2.0, "used_by_others": 0}},
+        {"machine": {"load": 0.0, "used_by_others": 1}},
+        {"stolen": [0, 0.5]},
+    ):
+        assert report.warnings({**quiet, **busy})[0].startswith("the machine was not idle")
+
+
+def test_the_machine():
+    about = machine.describe()
+    assert about["processor"] and about["isa"] == kernels.isa() and 0 <= about["used_by_others"] < 1.5 * os.cpu_count()
+    available = machine.processors(1024)
+    assert len(set(available)) == len(available) == about["processors"]
+    assert set(machine.processors(1)) < {*available, -1}
+
+
+# ---- the probes beyond what every kernel is asked (test_kernels.py) ----
+
+
+@pytest.mark.kernels
+def test_a_probe_in_place_goes_over_its_array_so_many_times(isa, dtype, threads):
+    for n in (1, 2):
+        threads(n)
+        x, z = np.zeros(5000, dtype), np.arange(5000, dtype=dtype)
+        assert kernels.probe_triad(x, x, z, 2.0, 7) is x
+        assert (x == 14 * z).all()
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize("times", [0, -1])
+def test_probes_refuse_no_pass_at_all(times):
+    x, y, z, s = (np.ones(n, np.float32) for n in (5, 5, 5, 1))
+    for probe, arguments in (
+        (kernels.probe_fma, (y, x, 1, 1)),
+        (kernels.probe_read, (s, x)),
+        (kernels.probe_copy, (y, x)),
+        (kernels.probe_triad, (y, x, z, 1)),
+    ):
+        with pytest.raises(ValueError, match=f"expected at least one pass, got {times}"):
+            probe(*arguments, times)
