@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from statistics import median
 
@@ -78,7 +79,7 @@ def test_what_is_written(run):
     assert (written["threads"], written["quick"], written["rounds"]) == (1, True, suite.QUICK.rounds)
     assert written["machine"]["isa"] == kernels.isa() and written["machine"]["processors"] >= 1
     assert written["limits"]["arithmetic"] > 0 and [m["room"] for m in written["limits"]["memory"]] == cases.ROOMS
-    assert all(set(m) == {"room", "read", "copy", "triad", "change"} for m in written["limits"]["memory"])
+    assert all(set(m) == {"room", "read", "copy", "triad", "change", "scale"} for m in written["limits"]["memory"])
     assert all(m[name] > 0 for m in written["limits"]["memory"] for name in m)
     assert len(written["stolen"]) == 4 and all(0 <= share < 1 for share in written["stolen"])  # limits, three groups
     assert {case["name"]: list(case["results"]) for case in written["cases"]} == {
@@ -101,7 +102,7 @@ def test_what_is_printed(run):
     written = json.loads((folder / "run.json").read_text())
     assert out[0].endswith(f"1 thread, {kernels.isa()}") and out[1].endswith(f"numpy {np.__version__}")
     lines = {line.strip().split("  ")[0]: line.split() for line in out}
-    assert {"read", "copy", "triad", "change", "arithmetic", "gemm NN 64", "softmax 256x1000"} <= set(lines)
+    assert {"read", "copy", "triad", "change", "scale", "arithmetic", "gemm NN 64", "softmax 256x1000"} <= set(lines)
     low, middle, high = report.ratio(written["cases"][0], "batten", "numpy")
     assert lines["gemm NN 64"][-2:] == [f"{middle:.2f}x", f"({low:.2f}-{high:.2f})"]
     assert " ".join(lines["mlp_digits"][1:]) == "time images/s limit faults peak of step beside batten"
@@ -155,9 +156,15 @@ def peer_of(tmp_path, code):
 @pytest.mark.parametrize(
     "code, note",
     [
-        ("def start():\n import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
-        ("import os\ndef start():\n return lambda case: os._exit(3)", "its process ended with code 3"),
-        ("def start():\n return lambda case: 1 / 0", "ZeroDivisionError: division by zero"),
+        (
+            "def start():\n import no_such_module",
+            "other cannot begin: ModuleNotFoundError: No module named 'no_such_module'",
+        ),
+        (
+            "import os\ndef start():\n return lambda case: os._exit(3)",
+            "other cannot do gemm NN 64: its process ended with code 3",
+        ),
+        ("def start():\n return lambda case: 1 / 0", "other cannot do gemm NN 64: ZeroDivisionError: division by zero"),
         ("def start():\n print('hello')\n return lambda case: None", None),
     ],
 )
@@ -165,8 +172,8 @@ def test_a_peer_that_fails_is_noted_and_left_out(tmp_path, code, note):
     measured = measure(peer_of(tmp_path, code), ["gemm NN 64"])
     assert list(measured["cases"][0]["results"]) == ["batten"]
     assert len(measured["cases"][0]["results"]["batten"]["seconds"]) == 2
-    assert measured["notes"] == ([f"other cannot do gemm NN 64: {note}"] if note else [])
-    assert note is None or report.warnings(measured)[-1].endswith(note)
+    assert measured["notes"] == ([note] if note else [])
+    assert note is None or report.warnings(measured)[-1] == note
     assert report.table(measured, "products").splitlines()[-1].startswith("gemm NN 64")
 
 
@@ -230,13 +237,16 @@ def test_ctrl_c_leaves_no_worker_behind():
         if line.startswith("arithmetic"):
             break
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    while children.exists() and len(children.read_text().split()) < 3:
+    while children.exists() and len(children.read_text().split()) < 2:
         assert process.poll() is None
     workers = children.read_text().split() if children.exists() else []
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, "batten: interrupted\n")
-    assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
+    deadline = time.monotonic() + 20  # one that had only just begun ends by itself
+    while any(Path(f"/proc/{worker}").exists() for worker in workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_help_tells_how_it_measures(command):

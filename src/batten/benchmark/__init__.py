@@ -8,13 +8,13 @@ each with its rate, its share of the limit, and how many times as long every pee
 How it measures, and why:
 
 A process for each framework.  Two OpenMP runtimes in one process wait for work by spinning
-against each other, and good kernels fall to 30-50 % of their speed.  A training step has a
-process of its own in each framework, so that the most memory that it held is the step's.
+against each other, and good kernels fall to 30-50 % of their speed.  Threads also spin for a
+while after their work; so a process is stopped (SIGSTOP) while others have their turns.  Each
+training step has processes of its own, so that the most memory that one held is the step's.
 
 Rounds.  In each, every framework has its turn at every case, one after the other, so that a
-change in the machine (its clock, a neighbour) hits all alike.  The first 20 ms of a turn do not
-count: caches fill, and the threads of the framework before fall asleep.  A turn's figure is the
-median of its samples, a case's the median of its rounds.
+change in the machine (its clock, a neighbour) hits all alike.  The first 10 ms of a turn do not
+count: caches fill.  A turn's figure is the median of its samples, a case's the median of its rounds.
 
 Ratios.  A peer's time is divided by that of the first framework in the same round; the table has
 the median of these ratios, and in brackets the lowest and the highest.  Where these lie on
@@ -27,8 +27,8 @@ what that takes longer than at its best was stolen.  It warns at the end, and in
 
 Limits.  A case says what it cannot do without: operations, bytes read and written, and the room
 these take.  Its limit is the time of its operations at the measured rate, or of its bytes at the
-rate of the fastest probe (read, copy, triad y = x + a z, change x = x + a z) in arrays of that
-room, whichever is longer.  More than 100 % is possible, where a case finds in a cache what
+rate of the fastest probe (read, copy, triad y = x + a z, change x = x + a z, scale x = x + a x)
+in arrays of that room, whichever is longer.  More than 100 % is possible, where a case finds in a cache what
 another has left there.
 
 Memory and page faults.  `peak` is the most memory a process has held, `of step` without what it

@@ -258,9 +258,15 @@ def triad(batten: Any, n: int, times: int) -> Run:
 
 
 def change(batten: Any, n: int, times: int) -> Run:
-    """The same with y = x: nothing is written but where it was read."""
+    """x = x + 0 z: nothing is written but where it was read."""
     x, z = ones(batten, n), ones(batten, n)
     return lambda: batten._kernels.probe_triad(x, x, z, 0.0, times)
+
+
+def scale(batten: Any, n: int, times: int) -> Run:
+    """x = x + 0 x: as many writes as reads, which some memory can do at once."""
+    x = ones(batten, n)
+    return lambda: batten._kernels.probe_triad(x, x, x, 0.0, times)
 
 
 def ones(batten: Any, n: int) -> np.ndarray:
@@ -293,6 +299,7 @@ LIMITS = [
     *(stream(copy, room, passes=2, arrays=2) for room in ROOMS),
     *(stream(triad, room, passes=3, arrays=3) for room in ROOMS),
     *(stream(change, room, passes=3, arrays=2) for room in ROOMS),
+    *(stream(scale, room, passes=2, arrays=1) for room in ROOMS),
 ]
 
 CASES = [

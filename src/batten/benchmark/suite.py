@@ -22,11 +22,12 @@ import itertools
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import fmean, median
@@ -71,7 +72,7 @@ class Effort(NamedTuple):
 
 
 THOROUGH = Effort(rounds=9, seconds=0.1, budget=math.inf)
-QUICK = Effort(rounds=3, seconds=0.02, budget=35)
+QUICK = Effort(rounds=3, seconds=0.01, budget=40)
 
 
 def choose(words: Sequence[str], quick: bool) -> list[Case]:
@@ -82,7 +83,7 @@ def choose(words: Sequence[str], quick: bool) -> list[Case]:
             raise ValueError(f"no case has {word!r} in its name; there are cases of {', '.join(kinds)}")
     if words:
         return [case for case in CASES if any(word in case.name for word in words)]
-    return [case for case in CASES if not quick or (case.flops < 3e9 and case.bytes < 3e8)]
+    return [case for case in CASES if not quick or (case.flops < 3e9 and case.room < 2e8)]
 
 
 class Suite:
@@ -111,7 +112,8 @@ class Suite:
 
     def measure_limits(self) -> None:
         """The best that each probe has shown."""
-        with Worker(BATTEN, self.threads) as worker:
+        with self.workers({"batten": BATTEN}) as ours:
+            worker = ours["batten"]
             self.spin(worker)
             for row, case in enumerate(LIMITS[1:], 1):
                 answer = worker.ask("LIMITS", row, self.effort.seconds / 2, last=True)
@@ -138,14 +140,9 @@ class Suite:
         """Rounds of a group: in each, every peer in its own process has a turn at every case."""
         cases = {CASES.index(case): case for case in self.cases if case.group == group}
         results: dict[int, dict[str, Any]] = {row: {} for row in cases}
-        with contextlib.ExitStack() as stack:
-            spinner = stack.enter_context(Worker(BATTEN, self.threads))
-            workers = {
-                name: stack.enter_context(Worker(peer, self.threads))
-                for name, peer in self.peers.items()
-                if group not in peer.leaves_out
-            }
-            self.spin(spinner)
+        with self.workers({"batten": BATTEN}) as ours:
+            self.spin(ours["batten"])
+        with self.workers({n: peer for n, peer in self.peers.items() if group not in peer.leaves_out}) as workers:
             due = list(itertools.product(cases, workers))
             for number in range(self.effort.rounds):
                 if number and time.monotonic() - self.begin > self.effort.budget:
@@ -167,6 +164,18 @@ class Suite:
             limit, bound = self.limit(case)
             self.report["cases"].append({**shown, "limit": limit, "bound": bound, "results": results[row]})
 
+    @contextlib.contextmanager
+    def workers(self, peers: dict[str, Peer]) -> Iterator[dict[str, Worker]]:
+        """Processes that wait for requests, all at rest; of one that cannot begin it is noted why."""
+        with contextlib.ExitStack() as stack:
+            started = {name: stack.enter_context(Worker(peer, self.threads)) for name, peer in peers.items()}
+            for name, worker in started.items():
+                try:
+                    worker.answer()
+                except WorkerError as error:
+                    self.report["notes"].append(f"{name} cannot begin: {error}")
+            yield started
+
     def turns(self, group: str) -> int:
         peers = sum(group not in peer.leaves_out for peer in self.peers.values())
         return self.effort.rounds * peers * sum(case.group == group for case in self.cases)
@@ -184,7 +193,7 @@ class WorkerError(Exception):
 
 
 class Worker:
-    """The process of one framework."""
+    """The process of one framework.  It is stopped but in its turns, so that its threads leave the others alone."""
 
     def __init__(self, peer: Peer, threads: int) -> None:
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by __exit__)
@@ -199,19 +208,29 @@ class Worker:
             env={**os.environ, **counts},
         )
 
+    def __enter__(self) -> Worker:
+        return self
+
     def ask(self, table: str, row: int, seconds: float, last: bool = False) -> Any:
         """A turn of a case, or None where the framework has none or is no longer there."""
-        stdin, stdout = self.process.stdin, self.process.stdout
-        assert stdin is not None and stdout is not None
         if self.process.returncode is not None:
             return None
-        line = ""
+        self.process.send_signal(signal.SIGCONT)
         with contextlib.suppress(BrokenPipeError):
-            stdin.write(json.dumps({"case": [table, row], "seconds": seconds, "last": last}) + "\n")
-            stdin.flush()
-            line = stdout.readline()
+            print(
+                json.dumps({"case": [table, row], "seconds": seconds, "last": last}),
+                file=self.process.stdin,
+                flush=True,
+            )
+        return self.answer()
+
+    def answer(self) -> Any:
+        """What the process says next; the first time, only that it is ready."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
         if not line:
             raise WorkerError(self.last_words())
+        self.process.send_signal(signal.SIGSTOP)
         answer = json.loads(line)
         if answer and "error" in answer:
             raise WorkerError(answer["error"])
@@ -223,20 +242,7 @@ class Worker:
         lines = self.errors.read().split("\n")
         return next((line for line in reversed(lines) if line.strip()), f"its process ended with code {code}")
 
-    def __enter__(self) -> Worker:
-        return self
-
-    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
-        """Without requests it ends by itself, unless it hangs; after Ctrl-C nobody waits for that."""
-        assert self.process.stdin is not None and self.process.stdout is not None
-        if error:
-            self.process.kill()
-        with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.close()
-        try:
-            self.process.wait(5)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.process.stdout.close()
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
         self.errors.close()

@@ -3,8 +3,9 @@
     python worker.py FILE FUNCTION PROCESSORS
 
 FUNCTION in FILE imports the framework, and returns a function that prepares a case: that
-gives a function to call, or None where the framework has no such thing.  Then every line
-that comes in is a request, and is answered by a line, both in JSON.
+gives a function to call, or None where the framework has no such thing.  When that is done
+a line goes out.  Then every line that comes in is a request, and is answered by a line, all
+in JSON.
 
 It is run as a script and imports nothing of batten's: a peer's process shall hold the peer
 and its OpenMP runtime, and nothing else that takes memory or processors.
@@ -23,7 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-WARM = 0.02  # seconds at a turn's beginning that do not count: caches fill, the threads of the last one fall asleep
+WARM = 0.01  # seconds at a turn's beginning that do not count, as caches fill
 SAMPLE = 0.0005  # seconds that a sample takes at least, so that reading the clock costs nothing
 
 
@@ -55,6 +56,7 @@ def main() -> None:
     prepare = getattr(importlib.import_module(Path(file).stem), function)()
     imported = peak_memory()
     runs: dict[Any, Callable[[], Any] | None] = {}
+    print("{}", file=answers, flush=True)
     for line in sys.stdin:
         try:
             answer = answer_to(json.loads(line), prepare, runs)
@@ -62,8 +64,7 @@ def main() -> None:
             answer = {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
         if answer:
             answer |= {"memory": peak_memory(), "imported": imported}
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
+        print(json.dumps(answer), file=answers, flush=True)
 
 
 def answer_to(request: dict[str, Any], prepare: Callable[..., Any], runs: dict[Any, Any]) -> dict[str, Any] | None:
