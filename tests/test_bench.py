@@ -48,7 +48,7 @@ def run(tmp_path_factory):
     files = ["--json", folder / "run.json"]
     if importlib.util.find_spec("matplotlib"):
         files += ["--plot", folder / "run.png"]
-    only = ["gemm NN 64", "softmax", "mlp_digits"]
+    only = ["gemm NN 64", "mlp_digits"]
     code, out, err = bench("--quick", "--peers", "batten", "numpy", "--only", *only, "--threads", 1, *files)
     assert (code, err) == (0, [])
     return out, folder
@@ -81,10 +81,9 @@ def test_what_is_written(run):
     assert written["limits"]["arithmetic"] > 0 and [m["room"] for m in written["limits"]["memory"]] == cases.ROOMS
     assert all(set(m) == {"room", "read", "copy", "triad", "change", "scale"} for m in written["limits"]["memory"])
     assert all(m[name] > 0 for m in written["limits"]["memory"] for name in m)
-    assert len(written["stolen"]) == 4 and all(0 <= share < 1 for share in written["stolen"])  # limits, three groups
+    assert len(written["stolen"]) == 3 and all(0 <= share < 1 for share in written["stolen"])  # limits, two groups
     assert {case["name"]: list(case["results"]) for case in written["cases"]} == {
         "gemm NN 64": ["batten", "numpy"],
-        "softmax 256x1000": ["batten", "numpy"],
         "mlp_digits": ["batten"],
     }
     for case in written["cases"]:
@@ -93,20 +92,20 @@ def test_what_is_written(run):
             assert 1 <= len(result["seconds"]) == len(result["faults"]) <= suite.QUICK.rounds
             assert all(s > 0 for s in result["seconds"]) and all(f >= 0 for f in result["faults"])
             assert result["memory"] >= result["imported"] > 1e6
-    assert written["cases"][2]["images"] == 32
+    assert written["cases"][1]["images"] == 32
 
 
 @needs_checkout
 def test_what_is_printed(run):
     out, folder = run
     written = json.loads((folder / "run.json").read_text())
-    assert out[0].endswith(f"1 thread, {kernels.isa()}") and out[1].endswith(f"numpy {np.__version__}")
+    assert out[0].endswith(f"1 thread, {kernels.isa()}") and f"numpy {np.__version__}: " in out[1]
     lines = {line.strip().split("  ")[0]: line.split() for line in out}
-    assert {"read", "copy", "triad", "change", "scale", "arithmetic", "gemm NN 64", "softmax 256x1000"} <= set(lines)
+    assert {"read", "copy", "triad", "change", "scale", "arithmetic", "gemm NN 64"} <= set(lines)
     low, middle, high = report.ratio(written["cases"][0], "batten", "numpy")
     assert lines["gemm NN 64"][-2:] == [f"{middle:.2f}x", f"({low:.2f}-{high:.2f})"]
     assert " ".join(lines["mlp_digits"][1:]) == "time images/s limit faults peak of step beside batten"
-    step = written["cases"][2]["results"]["batten"]
+    step = written["cases"][1]["results"]["batten"]
     assert " ".join(lines["batten"][1:3]) == report.duration(median(step["seconds"]))
     assert out[-1].startswith("wrote ")
 

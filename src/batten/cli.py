@@ -340,16 +340,20 @@ def run_bench(options: argparse.Namespace) -> None:
     suite = Suite(cases, peers_of(options), options.threads or kernels.get_num_threads(), effort)
     print(report.header(suite.report))
     suite.measure_limits()
-    print(f"\n{report.limits(suite.report)}", flush=True)
+    print(f"\n{report.limits(suite.report)}", *notes(suite.report), sep="\n", flush=True)
     for group in suite.groups:
         with progress_bar(suite.turns(group), group, " turns") as bar:
             suite.measure(group, bar.update)
         print(f"\n{report.table(suite.report, group)}", flush=True)
-    print("".join(f"\nnote: {warning}" for warning in report.warnings(suite.report)))
+    print("", *notes(suite.report), sep="\n")
     if options.json:
         write_file(options.json, json.dumps(suite.report, indent=1).encode())
     if options.plot:
         write_file(options.plot, draw(suite.report))
+
+
+def notes(measured: dict[str, Any]) -> list[str]:
+    return [f"note: {warning}" for warning in report.warnings(measured)]
 
 
 def peers_of(options: argparse.Namespace) -> dict[str, Peer]:

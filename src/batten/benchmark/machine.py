@@ -14,6 +14,7 @@ __all__ = ["describe", "processors", "used_by_others"]
 
 
 def describe() -> dict[str, Any]:
+    """What a report says of the machine; load and used_by_others are in processors."""
     return {
         "processor": processor(),
         "processors": len(available()),

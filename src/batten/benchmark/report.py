@@ -12,10 +12,12 @@ Case = dict[str, Any]
 
 
 def header(report: Report) -> str:
+    """On what, by whom and how often it was measured."""
     about, threads = report["machine"], report["threads"]
     return (
         f"{about['processor']}: {about['processors']} processors, {threads} thread{'s' if threads > 1 else ''}, "
-        f"{about['isa']}\n" + ", ".join(f"{name} {version}" for name, version in report["peers"].items())
+        f"{about['isa']}\n{', '.join(f'{name} {version}' for name, version in report['peers'].items())}: "
+        f"medians of {report['rounds']} rounds, float32"
     )
 
 
@@ -33,6 +35,7 @@ def warnings(report: Report) -> list[str]:
 
 
 def limits(report: Report) -> str:
+    """The machine's limits."""
     arithmetic, memory = report["limits"]["arithmetic"], report["limits"]["memory"]
     rows = [["limit", "", *(f"{size(m['room'])}B" for m in memory)]]
     rows += [[name, "GB/s", *(f"{m[name] / 1e9:.0f}" for m in memory)] for name in memory[0] if name != "room"]
@@ -93,15 +96,17 @@ def ratio(case: Case, first: str, other: str) -> tuple[float, float, float]:
 
 
 def duration(seconds: float) -> str:
-    """
+    """Seconds in words.
+
     >>> duration(0.0123), duration(4.5e-6)
-    ('12.3 ms', '4.50 us')
+    ('12.3 ms', '4.5 us')
     """
     return f"{seconds * 1e3:.3g} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.3g} us"
 
 
 def size(n: float) -> str:
-    """
+    """A number of bytes or elements in words.
+
     >>> size(65536), size(1 << 20)
     ('64 Ki', '1 Mi')
     """
