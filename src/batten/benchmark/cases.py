@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -237,44 +238,50 @@ def step(torch: Any, model: Any, optimizer: Any, batch: int, features: int, clas
 
 def arithmetic(batten: Any, n: int, times: int) -> Run:
     """Fused multiplications and additions in registers."""
-    x = ones(batten, n)
+    (x,) = arrays(batten, 1, n)
     return lambda: batten._kernels.probe_fma(x, x, 0.5, 1.0, times)
 
 
 def read(batten: Any, n: int, times: int) -> Run:
-    x, sums = ones(batten, n), ones(batten, -(-n // 1024))
+    (x,), sums = arrays(batten, 1, n), batten.ones(-(-n // 1024)).array
     return lambda: batten._kernels.probe_read(sums, x, times)
 
 
 def copy(batten: Any, n: int, times: int) -> Run:
-    x, y = ones(batten, n), ones(batten, n)
+    x, y = arrays(batten, 2, n)
     return lambda: batten._kernels.probe_copy(y, x, times)
 
 
 def triad(batten: Any, n: int, times: int) -> Run:
     """y = x + z / 2"""
-    x, y, z = (ones(batten, n) for _ in range(3))
+    x, y, z = arrays(batten, 3, n)
     return lambda: batten._kernels.probe_triad(y, x, z, 0.5, times)
 
 
 def change(batten: Any, n: int, times: int) -> Run:
     """x = x + 0 z: nothing is written but where it was read."""
-    x, z = ones(batten, n), ones(batten, n)
+    x, z = arrays(batten, 2, n)
     return lambda: batten._kernels.probe_triad(x, x, z, 0.0, times)
 
 
 def scale(batten: Any, n: int, times: int) -> Run:
     """x = x + 0 x: as many writes as reads, which some memory can do at once."""
-    x = ones(batten, n)
+    (x,) = arrays(batten, 1, n)
     return lambda: batten._kernels.probe_triad(x, x, x, 0.0, times)
 
 
-def ones(batten: Any, n: int) -> np.ndarray:
-    return batten.ones(n).array
+@cache
+def memory(batten: Any) -> Any:
+    """As much as the largest probe takes, in one piece: to be given so much anew takes longer than to use it."""
+    return batten.ones(ROOMS[-1] // FLOAT).array
+
+
+def arrays(batten: Any, count: int, n: int) -> list[Any]:
+    return [memory(batten)[i * n : (i + 1) * n] for i in range(count)]
 
 
 def stream(function: Callable[..., Run], room: int, passes: int, arrays: int) -> Case:
-    n = room // FLOAT // arrays
+    n = room // FLOAT // arrays // 1024 * 1024  # whole pages
     times = -(-16 * Mi // room)  # so that a call takes about a millisecond
     return Case("limits", function.__name__, function, (n, times), 0, FLOAT * passes * n * times, room)
 

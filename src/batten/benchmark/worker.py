@@ -43,7 +43,8 @@ def batten() -> Callable[[Any], Callable[[], Any]]:
         def mm(self, a: Any, b: Any, out: Any) -> Any:
             return batten._kernels.gemm(out.array, a.array, b.array)
 
-    return lambda case: case.prepare(Framework())
+    framework = Framework()
+    return lambda case: case.prepare(framework)
 
 
 def main() -> None:
