@@ -124,6 +124,20 @@ enum { BATTEN_TILE_ROWS = 256, BATTEN_LAYER_ROWS = 32 }; /* their scratch has su
 
 enum { BATTEN_UNIT = 1024 }; /* probe_read has a sum for every so many elements */
 
+/* ---- optimizers (optimizer.c) ---- */
+
+/* The tensors that one call steps, and how: `count` pointers in each list. */
+typedef struct {
+    size_t count;
+    const size_t *starts; /* where each tensor begins if all lie end to end; the last is the end of all */
+    void *const *params;
+    const void *const *grads;
+    void *const *states[3]; /* what the optimizer remembers of each; NULL for a list that it does without */
+    float *const *steps;    /* how many steps each has made, which the kernel counts; not of SGD */
+    double lr, weight_decay;
+    int maximize;
+} batten_group;
+
 /* ---- kernels: one prototype for each line of kernels.def ---- */
 
 #define real void

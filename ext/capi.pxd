@@ -51,6 +51,16 @@ cdef extern from "batten.h" nogil:
 
     size_t batten_find_outside(const int64_t *index, size_t n, int64_t end, const int64_t *ignored)
 
+    ctypedef struct batten_group:
+        size_t count
+        const size_t *starts
+        void **params
+        const void **grads
+        void **states[3]
+        float **steps
+        double lr, weight_decay
+        bint maximize
+
     enum:
         BATTEN_TILE_ROWS
         BATTEN_LAYER_ROWS

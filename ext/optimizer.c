@@ -1,101 +1,240 @@
 /* Optimizer steps: all parameters of a group in one call and one pass over memory.
  *
- *     SGD     g += weight_decay w;  v = momentum v + (1 - dampening) g  (v = g at first);
- *             g = g + momentum v (Nesterov) or v;  w -= lr g
- *     Adam    m += (1 - beta1)(g - m);  v = beta2 v + (1 - beta2) g^2  (Kingma & Ba 2015);
- *             w -= lr / (1 - beta1^t) m / (sqrt(v) / sqrt(1 - beta2^t) + eps)
+ * With d = g + weight_decay w, where g is the gradient, or its negative to maximize,
  *
- * with weight decay in the gradient, or decoupled as w *= 1 - lr weight_decay first
- * (Loshchilov & Hutter 2019), and with the largest v so far in v's place for
- * AMSGrad (Reddi et al. 2018).  `maximize` turns the gradient's sign.
+ *     SGD       v = momentum v + (1 - dampening) d  (v = d at first);
+ *               w -= lr v,  or  lr (d + momentum v)  (Nesterov)
+ *     Adam      m += (1 - beta1)(d - m);  v = beta2 v + (1 - beta2) d^2  (Kingma & Ba 2015);
+ *               w -= lr / (1 - beta1^t) m / (sqrt(v) / sqrt(1 - beta2^t) + eps)
+ *     RMSprop   v = alpha v + (1 - alpha) d^2  (Tieleman & Hinton 2012);
+ *               b = momentum b + d / (sqrt(v) + eps);  w -= lr b
+ *     Adagrad   v += d^2  (Duchi et al. 2011);
+ *               w -= lr / (1 + (t - 1) lr_decay) d / (sqrt(v) + eps)
+ *     Adadelta  v = rho v + (1 - rho) d^2;  x = sqrt(u + eps) / sqrt(v + eps) d  (Zeiler 2012);
+ *               u = rho u + (1 - rho) x^2;  w -= lr x
  *
- * The tensors are cut into blocks of BLOCK elements, and threads take blocks
- * wherever they lie: many small tensors share as well as one big one. */
+ * in step t.  Adam's weight decay may be decoupled, w *= 1 - lr weight_decay first
+ * (Loshchilov & Hutter 2019), and the largest v so far be in v's place (AMSGrad,
+ * Reddi et al. 2018); centered RMSprop has v - m^2 there, with m the mean of d as
+ * v is of d^2 (Graves 2013).
+ *
+ * The loops are written so that each element costs one root and one division at
+ * most: then they wait for memory, and for nothing else.
+ *
+ * All tensors are cut as if they lay end to end, into blocks of BLOCK elements, of
+ * which every thread takes its share: many small tensors do as well as a big one. */
 #include "kernel.h"
 #include <tgmath.h>
 
-/* The tensor that holds the block-th of all blocks, and where it begins there. */
-static size_t find(const size_t *n, size_t block, size_t *begin)
+/* Neighbouring elements of one tensor, and what its group does with them. */
+typedef struct {
+    size_t n;
+    real *w, *states[3];
+    const real *g;
+    real lr, weight_decay, sign;
+    double step;
+} piece;
+
+/* The last tensor that begins at or before a place. */
+static size_t tensor_at(const batten_group *group, size_t place)
 {
-    size_t tensor = 0;
-    for (; block >= blocks_of(n[tensor], BLOCK); tensor++)
-        block -= blocks_of(n[tensor], BLOCK);
-    *begin = block * BLOCK;
-    return tensor;
+    size_t k = 0, above = group->count;
+    while (above - k > 1) {
+        const size_t middle = (k + above) / 2;
+        if (group->starts[middle] <= place)
+            k = middle;
+        else
+            above = middle;
+    }
+    return k;
 }
 
-static size_t all_blocks(const size_t *n, size_t count)
+static int reaches(const batten_group *group, size_t k, size_t block)
 {
-    size_t blocks = 0;
-    for (size_t tensor = 0; tensor < count; tensor++)
-        blocks += blocks_of(n[tensor], BLOCK);
-    return blocks;
+    return k < group->count && group->starts[k] < (block + 1) * BLOCK;
 }
 
-static void sgd_block(real *w, const real *g, real *v, size_t n, int first, real lr, real momentum, real dampening,
-                      real weight_decay, int nesterov, real sign)
+/* Where a cut at a place goes through the k-th tensor: at a multiple of LINE elements,
+ * so that its loops see whole lines of memory whatever lies before it. */
+static size_t cut(const batten_group *group, size_t k, size_t place)
 {
+    enum { LINE = 64 };
+    const size_t start = group->starts[k], end = group->starts[k + 1];
+    return place >= end ? end - start : place <= start ? 0 : (place - start) / LINE * LINE;
+}
+
+/* What a block has of the k-th tensor. */
+static piece piece_of(const batten_group *group, size_t k, size_t block)
+{
+    const size_t begin = cut(group, k, block * BLOCK), end = cut(group, k, (block + 1) * BLOCK);
+    piece p = {.n = end - begin, .w = (real *)group->params[k] + begin, .g = (const real *)group->grads[k] + begin};
+    for (int i = 0; i < 3; i++)
+        p.states[i] = group->states[i] ? (real *)group->states[i][k] + begin : NULL;
+    p.lr = (real)group->lr, p.weight_decay = (real)group->weight_decay, p.sign = group->maximize ? -1 : 1;
+    p.step = group->steps ? *group->steps[k] : 0;
+    return p;
+}
+
+/* Makes a call for each piece p, of the k-th tensor; work is for one element. */
+#define EACH_PIECE(work, call)                                                                             \
+    do {                                                                                                   \
+        const size_t n = group->starts[group->count];                                                      \
+        PARALLEL(                                                                                        \
+            (work)*n, for (size_t block = 0; block < blocks_of(n, BLOCK); block++) for (                 \
+                          size_t k = tensor_at(group, block * BLOCK); reaches(group, k, block); k++) {   \
+                const piece p = piece_of(group, k, block);                                               \
+                call;                                                                                    \
+            }); \
+    } while (0)
+
+/* Every tensor is about to make its next step. */
+static void count_step(const batten_group *group)
+{
+    for (size_t k = 0; k < group->count; k++)
+        *group->steps[k] += 1;
+}
+
+/* Where to go down, with weight decay; without, an infinite w does no harm. */
+static inline real slope(piece p, size_t i)
+{
+    return p.sign * p.g[i] + (p.weight_decay ? p.weight_decay * p.w[i] : 0);
+}
+
+static void sgd_piece(piece p, real momentum, real dampening, int nesterov, int first)
+{
+    real *v = p.states[0];
     if (!v) {
         PRAGMA(omp simd)
-        for (size_t i = 0; i < n; i++)
-            w[i] -= lr * (sign * g[i] + weight_decay * w[i]);
+        for (size_t i = 0; i < p.n; i++)
+            p.w[i] -= p.lr * slope(p, i);
         return;
     }
-    const real keep = first ? 0 : momentum, take = first ? 1 : 1 - dampening;
+    const real take = first ? 1 : 1 - dampening;
     PRAGMA(omp simd)
-    for (size_t i = 0; i < n; i++) {
-        const real d = sign * g[i] + weight_decay * w[i], old = first ? 0 : v[i];
-        v[i] = keep * old + take * d;
-        w[i] -= lr * (nesterov ? d + momentum * v[i] : v[i]);
+    for (size_t i = 0; i < p.n; i++) {
+        const real d = slope(p, i);
+        v[i] = momentum * v[i] + take * d;
+        p.w[i] -= p.lr * (nesterov ? d + momentum * v[i] : v[i]);
     }
 }
 
-/* momenta may be NULL; first[k] says that momenta[k] holds nothing yet. */
-void KERNEL(sgd)(real *const *params, const real *const *grads, real *const *momenta, const uint8_t *first,
-                 const size_t *n, size_t count, double lr, double momentum, double dampening, double weight_decay,
-                 int nesterov, int maximize)
+/* states: v, or none without momentum.  first[k] says that the k-th v is new, and so nought; first may be NULL. */
+void KERNEL(sgd)(const batten_group *group, const uint8_t *first, double momentum, double dampening, int nesterov)
 {
-    const size_t blocks = all_blocks(n, count);
-    PARALLEL(
-        blocks * BLOCK, for (size_t block = 0; block < blocks; block++) {
-            size_t begin;
-            const size_t k = find(n, block, &begin);
-            sgd_block(params[k] + begin, grads[k] + begin, momenta ? momenta[k] + begin : NULL,
-                      smaller(BLOCK, n[k] - begin), first && first[k], (real)lr, (real)momentum, (real)dampening,
-                      (real)weight_decay, nesterov, maximize ? -1 : 1);
-        });
+    EACH_PIECE(1, sgd_piece(p, (real)momentum, (real)dampening, nesterov, first && first[k]));
 }
 
-static void adam_block(real *w, const real *g, real *m, real *v, real *most, size_t n, double step, double lr,
-                       double beta1, double beta2, double eps, double weight_decay, int decoupled, real sign)
+/* Adam's last line as w -= rate m / (sqrt(v) + eps): what is the same for all elements is put into rate and eps. */
+typedef struct {
+    double step;
+    real rate, eps;
+} adam_scale;
+
+static adam_scale scale_of(const batten_group *group, double step, double beta1, double beta2, double eps)
 {
-    const real rate = (real)(lr / (1 - pow(beta1, step))), root = (real)sqrt(1 - pow(beta2, step)), e = (real)eps;
-    const real b2 = (real)beta2, c1 = (real)(1 - beta1), c2 = (real)(1 - beta2);
-    const real shrink = decoupled ? (real)(1 - lr * weight_decay) : 1, l2 = decoupled ? 0 : (real)weight_decay;
+    const double root = sqrt(1 - pow(beta2, step));
+    return (adam_scale){step, (real)(group->lr / (1 - pow(beta1, step)) * root), (real)(eps * root)};
+}
+
+static void adam_piece(piece p, adam_scale at, real beta2, real take1, real take2, real shrink)
+{
+    real *m = p.states[0], *v = p.states[1], *most = p.states[2];
     PRAGMA(omp simd)
-    for (size_t i = 0; i < n; i++) {
-        const real d = sign * g[i] + l2 * w[i];
-        m[i] += c1 * (d - m[i]);
-        v[i] = b2 * v[i] + c2 * d * d;
+    for (size_t i = 0; i < p.n; i++) {
+        const real d = slope(p, i);
+        m[i] += take1 * (d - m[i]);
+        v[i] = beta2 * v[i] + take2 * d * d;
         real largest = v[i];
         if (most)
             largest = most[i] = v[i] > most[i] || v[i] != v[i] ? v[i] : most[i];
-        w[i] = shrink * w[i] - rate * m[i] / (sqrt(largest) / root + e);
+        p.w[i] = shrink * p.w[i] - at.rate * m[i] / (sqrt(largest) + at.eps);
     }
 }
 
-/* max_exp_avg_sq may be NULL: then it is not AMSGrad. */
-void KERNEL(adam)(real *const *params, const real *const *grads, real *const *exp_avg, real *const *exp_avg_sq,
-                  real *const *max_exp_avg_sq, const double *steps, const size_t *n, size_t count, double lr,
-                  double beta1, double beta2, double eps, double weight_decay, int maximize, int decoupled)
+/* states: m, v, and for AMSGrad the largest v so far. */
+void KERNEL(adam)(const batten_group *group, double beta1, double beta2, double eps, double decoupled_weight_decay)
 {
-    const size_t blocks = all_blocks(n, count);
-    PARALLEL(
-        4 * blocks * BLOCK, for (size_t block = 0; block < blocks; block++) {
-            size_t begin;
-            const size_t k = find(n, block, &begin);
-            adam_block(params[k] + begin, grads[k] + begin, exp_avg[k] + begin, exp_avg_sq[k] + begin,
-                       max_exp_avg_sq ? max_exp_avg_sq[k] + begin : NULL, smaller(BLOCK, n[k] - begin), steps[k], lr,
-                       beta1, beta2, eps, weight_decay, decoupled, maximize ? -1 : 1);
-        });
+    const real shrink = (real)(1 - group->lr * decoupled_weight_decay);
+    count_step(group);
+    const adam_scale usual = scale_of(group, group->count ? *group->steps[0] : 1, beta1, beta2, eps);
+    EACH_PIECE(4, adam_piece(p, p.step == usual.step ? usual : scale_of(group, p.step, beta1, beta2, eps), (real)beta2,
+                             (real)(1 - beta1), (real)(1 - beta2), shrink));
+}
+
+static inline void rmsprop_loop(piece p, real *v, real *b, real *m, real alpha, real take, real eps, real momentum)
+{
+    PRAGMA(omp simd)
+    for (size_t i = 0; i < p.n; i++) {
+        const real d = slope(p, i);
+        v[i] = alpha * v[i] + take * d * d;
+        real spread = v[i];
+        if (m) {
+            m[i] += take * (d - m[i]);
+            spread -= m[i] * m[i];
+            spread = spread < 0 ? 0 : spread; /* a variance is not, but its rounding error may be */
+        }
+        real move = d / (sqrt(spread) + eps);
+        if (b)
+            move = b[i] = momentum * b[i] + move;
+        p.w[i] -= p.lr * move;
+    }
+}
+
+/* A loop for each set of states, for vectors know no conditions. */
+static void rmsprop_piece(piece p, real alpha, real take, real eps, real momentum)
+{
+    real *v = p.states[0], *b = p.states[1], *m = p.states[2];
+    if (b && m)
+        rmsprop_loop(p, v, b, m, alpha, take, eps, momentum);
+    else if (b)
+        rmsprop_loop(p, v, b, NULL, alpha, take, eps, momentum);
+    else if (m)
+        rmsprop_loop(p, v, NULL, m, alpha, take, eps, momentum);
+    else
+        rmsprop_loop(p, v, NULL, NULL, alpha, take, eps, momentum);
+}
+
+/* states: v, then b with momentum, then m if centered. */
+void KERNEL(rmsprop)(const batten_group *group, double alpha, double eps, double momentum)
+{
+    count_step(group);
+    EACH_PIECE(4, rmsprop_piece(p, (real)alpha, (real)(1 - alpha), (real)eps, (real)momentum));
+}
+
+static void adagrad_piece(piece p, real rate, real eps)
+{
+    real *v = p.states[0];
+    PRAGMA(omp simd)
+    for (size_t i = 0; i < p.n; i++) {
+        const real d = slope(p, i);
+        v[i] += d * d;
+        p.w[i] -= rate * d / (sqrt(v[i]) + eps);
+    }
+}
+
+/* states: v. */
+void KERNEL(adagrad)(const batten_group *group, double lr_decay, double eps)
+{
+    count_step(group);
+    EACH_PIECE(4, adagrad_piece(p, (real)(group->lr / (1 + (p.step - 1) * lr_decay)), (real)eps));
+}
+
+static void adadelta_piece(piece p, real rho, real take, real eps)
+{
+    real *v = p.states[0], *u = p.states[1];
+    PRAGMA(omp simd)
+    for (size_t i = 0; i < p.n; i++) {
+        const real d = slope(p, i);
+        v[i] = rho * v[i] + take * d * d;
+        const real x = sqrt((u[i] + eps) / (v[i] + eps)) * d;
+        u[i] = rho * u[i] + take * x * x;
+        p.w[i] -= p.lr * x;
+    }
+}
+
+/* states: v, u. */
+void KERNEL(adadelta)(const batten_group *group, double rho, double eps)
+{
+    count_step(group);
+    EACH_PIECE(4, adadelta_piece(p, (real)rho, (real)(1 - rho), (real)eps));
 }

@@ -1,4 +1,4 @@
-"""What the optimizers' kernels refuse."""
+"""The optimizers' kernels: their loops for options, many tensors in one call, and what they refuse."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import numpy as np
 import pytest
 
 from batten import _kernels as kernels
+from cases import SIZES
+from cases.optimizer import VARIANTS
+
+pytestmark = pytest.mark.kernels
 
 
 def test_overlapping_parameters_are_refused_and_nothing_is_written():
@@ -36,3 +40,64 @@ def test_gradients_may_be_shared_and_axes_in_any_order():
     assert (a == -0.5).all() and (b == -0.5).all()
     kernels.sgd([a.T], [g.T], None, None, 0.5)
     assert (a == -1).all()
+    with pytest.raises(ValueError, match="expected a flag for each of 2 parameters, got uint8"):
+        kernels.sgd([a, b], [g, g], None, np.zeros(3, np.uint8), 0.5)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("size", SIZES)
+def test_loops_of_options_against_numpy(variant, size, dtype, isa, rng):
+    VARIANTS[variant](rng, dtype, size).check(dtype)
+
+
+def test_together_and_alone_are_the_same(dtype, isa, rng, threads):
+    """Tensors about as long as lines and blocks, empty ones among them, on two threads and each by itself."""
+    sizes = [0, 1, 63, 64, 65, 0, 4095, 4096, 4097, 0, 3, 8191, 9000, *[7] * 700, 20_000, 0]
+
+    def draw():
+        return [rng.standard_normal(n).astype(dtype) for n in sizes]
+
+    params, grads, means, squares = draw(), draw(), draw(), [x * x for x in draw()]
+    counts = [np.array(k % 3, np.float32) for k in range(len(sizes))]
+    written = [params, means, squares, counts]
+    alone = [[x.copy() for x in arrays] for arrays in written]
+
+    def adam(w, m, v, t, g):
+        kernels.adam(w, g, m, v, None, t, lr=0.1, beta1=0.9, beta2=0.99, eps=1e-8)
+
+    threads(2)
+    adam(*written, grads)
+    threads(1)
+    for *each, g in zip(*alone, grads, strict=True):
+        adam(*([x] for x in each), [g])
+    for together, by_itself in zip(written, alone, strict=True):
+        assert [x.tobytes() for x in together] == [x.tobytes() for x in by_itself]
+
+
+def test_an_infinite_weight_stays_without_weight_decay(dtype, isa):
+    """As in PyTorch: 0 times it is not added to the gradient."""
+    for call in (
+        lambda w, g, a, b, t: kernels.sgd(w, g, None, None, 0.1),
+        lambda w, g, a, b, t: kernels.sgd(w, g, a, None, 0.1, 0.9),
+        lambda w, g, a, b, t: kernels.adam(w, g, a, b, None, t, 0.1, 0.9, 0.99, 1e-8, 0, 0.5),
+        lambda w, g, a, b, t: kernels.rmsprop(w, g, a, None, b, t, 0.1, 0.9, 1e-8),
+        lambda w, g, a, b, t: kernels.adagrad(w, g, a, t, 0.1, 0, 1e-8),
+        lambda w, g, a, b, t: kernels.adadelta(w, g, a, b, t, 1.0, 0.9, 1e-6),
+    ):
+        w, count = np.array([-np.inf, 1, np.inf] * 11, dtype), np.zeros((), np.float32)
+        states = [np.zeros_like(w) for _ in range(2)]
+        call([w], [np.ones_like(w)], [states[0]], [states[1]], [count])
+        assert np.isneginf(w[::3]).all() and np.isposinf(w[2::3]).all() and np.isfinite(w[1::3]).all()
+        assert np.isfinite(states).all()
+
+
+def test_a_variance_that_rounding_makes_negative_counts_as_none(dtype, isa, rng):
+    """Of equal gradients the mean square is the square of the mean, and PyTorch's root of the difference often NaN."""
+    g = rng.standard_normal(1000).astype(dtype)
+    w, v, m = np.zeros_like(g), g * g * (1 - 4 * np.finfo(dtype).eps), g.copy()
+    kernels.rmsprop([w], [g], [v], None, [m], [np.zeros((), np.float32)], 0.01, 0.99, 1e-2)
+    np.testing.assert_allclose(w, -g, rtol=1e-3 if dtype == np.float64 else 0.5)
+    nan = np.full(3, np.nan, dtype)
+    w, v, m = (np.ones(3, dtype) for _ in range(3))
+    kernels.rmsprop([w], [nan], [v], None, [m], [np.zeros((), np.float32)], 0.01, 0.99, 1e-2)
+    assert np.isnan(w).all()

@@ -75,10 +75,16 @@ cdef int contiguous(cnp.ndarray x) except -1:
 
 cdef int dense(cnp.ndarray x) except -1:
     """For kernels that walk memory: no gaps, but the axes may lie in any order."""
+    if not without_gaps(x):
+        raise ValueError(f"expected an array without gaps, got {show(x)} with strides {list((<object>x).strides)}")
+    return 0
+
+
+cdef bint without_gaps(cnp.ndarray x):
     cdef cnp.npy_intp stride = cnp.PyArray_ITEMSIZE(x)
     cdef int axis, found = 0
     if cnp.PyArray_IS_C_CONTIGUOUS(x):
-        return 0
+        return True
     for axis in range(x.ndim):
         found += x.shape[axis] == 1
     while found < x.ndim:
@@ -88,8 +94,8 @@ cdef int dense(cnp.ndarray x) except -1:
                 found += 1
                 break
         else:
-            raise ValueError(f"expected an array without gaps, got {show(x)} with strides {list((<object>x).strides)}")
-    return 0
+            return False
+    return True
 
 
 cdef int alike(cnp.ndarray y, cnp.ndarray x) except -1:

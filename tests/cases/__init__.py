@@ -44,6 +44,17 @@ class Case:
         self.function(*arguments, **self.options)
         return [a for a in arguments if isinstance(a, np.ndarray)][: self.outputs]
 
+    def check(self, dtype: Any) -> None:
+        """Compares the outputs of a call with what they must be."""
+        for got, expected in zip(self.run(), self.expected, strict=True):
+            if expected is None:
+                continue
+            assert got.shape == expected.shape
+            bound = self.tolerance * np.finfo(dtype).eps * np.maximum(1, np.abs(expected))
+            with np.errstate(invalid="ignore"):
+                close = (np.abs(got - expected) <= bound) | (got == expected) | (np.isnan(got) & np.isnan(expected))
+            assert close.all(), f"{(~close).sum()} of {close.size} differ, by up to {np.nanmax(np.abs(got - expected))}"
+
 
 CASES: dict[str, Callable[..., Case]] = {}
 for found in pkgutil.iter_modules(__path__):

@@ -24,8 +24,7 @@ from typing import Any
 import numpy as np
 
 from .. import _kernels as kernels
-from ..autograd import wrap
-from .optimizer import COUNT, Optimizer, buffers, check_number, keep
+from .optimizer import Arrays, Optimizer, check_number
 
 __all__ = ["Adam", "AdamW"]
 
@@ -46,7 +45,8 @@ class Adam(Optimizer):
     tensor([0.5000, 1.5000], requires_grad=True)
     """
 
-    states = ("step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq")
+    states = ("step", "exp_avg", "exp_avg_sq")
+    optional = (("max_exp_avg_sq", "amsgrad"),)
 
     def __init__(
         self,
@@ -72,45 +72,29 @@ class Adam(Optimizer):
         super().__init__(params, defaults)
 
     def check(self, options: dict[str, Any]) -> None:
-        check_number("learning rate", options["lr"])
-        check_number("epsilon value", options["eps"])
+        check_number("lr", options["lr"], "learning rate")
+        check_number("eps", options["eps"], "epsilon value")
         betas = options["betas"]
         if not isinstance(betas, (tuple, list)) or len(betas) != 2:
             raise ValueError(f"{type(self).__name__} expects betas as a pair of numbers, got {betas!r}")
         for index, beta in enumerate(betas):
-            check_number(f"beta parameter at index {index}", beta, below=1)
-        check_number("weight_decay value", options["weight_decay"])
+            check_number(f"betas[{index}]", beta, f"beta parameter at index {index}", below=1)
+        check_number("weight_decay", options["weight_decay"])
 
     def update(
         self,
         group: dict[str, Any],
-        params: list[np.ndarray],
-        grads: list[np.ndarray],
-        states: list[dict[str, Any]],
+        params: Arrays,
+        grads: Arrays,
+        states: dict[str, Arrays],
+        new: np.ndarray | None,
     ) -> None:
-        steps = [state["step"].array.item() + 1 if "step" in state else 1.0 for state in states]
-        exp_avg = buffers(states, "exp_avg", params)
-        exp_avg_sq = buffers(states, "exp_avg_sq", params)
-        largest = buffers(states, "max_exp_avg_sq", params) if group["amsgrad"] else None
+        decay = group["weight_decay"]
+        in_gradient, beside = (0, decay) if group["decoupled_weight_decay"] else (decay, 0)
         kernels.adam(
-            params, grads, exp_avg, exp_avg_sq, largest, np.array(steps),
-            group["lr"], *group["betas"], group["eps"], group["weight_decay"],
-            group["maximize"], group["decoupled_weight_decay"],
+            params, grads, states["exp_avg"], states["exp_avg_sq"], states.get("max_exp_avg_sq"), states["step"],
+            group["lr"], *group["betas"], group["eps"], in_gradient, beside, group["maximize"],
         )  # fmt: skip
-        for state, step in zip(states, steps, strict=True):
-            if "step" not in state:
-                state["step"] = wrap(kernels.empty((), COUNT))
-            state["step"].array.fill(step)
-        keep(states, "exp_avg", exp_avg)
-        keep(states, "exp_avg_sq", exp_avg_sq)
-        if largest:
-            keep(states, "max_exp_avg_sq", largest)
-
-    def load_state(self, index: Any, parameter: Any, values: Any) -> dict[str, Any]:
-        state = super().load_state(index, parameter, values)
-        if state and (missing := [name for name in self.states[:3] if name not in state]):
-            raise ValueError(f"{type(self).__name__} finds no {', '.join(missing)} in the state of parameter {index}")
-        return state
 
 
 class AdamW(Adam):

@@ -2,7 +2,12 @@
 
 An optimizer is the names of what it remembers of each parameter, and one `update`:
 `step` gathers the parameters that have a gradient, group by group and type by type,
-and `update` steps each such list with one call of a kernel, in one pass over memory.
+with their states, and `update` steps each such list with one call of a kernel, in one
+pass over memory.
+
+`step` looks at every array anew, so that gradients, states and what parameters show may
+be replaced at any time.  In the usual case, where all are as they should be, that
+takes one pass over each list; only what is new, or lies otherwise, is looked at singly.
 
 An optimizer knows parameters, never models.  Options and state have PyTorch's names,
 so that a `state_dict` goes from here to PyTorch and back.
@@ -26,7 +31,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Optimizer"]
 
-COUNT = np.dtype("float32")  # PyTorch's type of a count of steps, which has no axes
+Arrays = list[np.ndarray]
+Batch = tuple[list["Tensor"], Arrays, Arrays]  # parameters, what they show, and their gradients
+
+COUNT = np.zeros((), np.float32)  # a count of steps has no axes, and this type
 
 
 class Optimizer:
@@ -35,8 +43,8 @@ class Optimizer:
     `params` are tensors, pairs (name, tensor), or dicts {"params": tensors, option: value}, each
     a group with options of its own; `defaults` are the options of all others.
 
-    A subclass in the house's style names its `states` and defines `update`; one in PyTorch's
-    style defines `step` itself and keeps what it likes in `state[parameter]`.
+    A subclass in the house's style names its `states` and `optional` states and defines `update`;
+    one in PyTorch's style defines `step` itself and keeps what it likes in `state[parameter]`.
 
     >>> import batten
     >>> class Descent(batten.optim.Optimizer):
@@ -55,7 +63,8 @@ class Optimizer:
     tensor([0.5000, 1.0000], requires_grad=True)
     """
 
-    states: tuple[str, ...] | None = None  # what a parameter's state may hold; None is anything
+    states: tuple[str, ...] | None = None  # what a parameter's state holds; None is anything
+    optional: tuple[tuple[str, str], ...] = ()  # (what it holds as well, the option of the group that asks for it)
 
     state: defaultdict[Any, dict[str, Any]]
     param_groups: list[dict[str, Any]]
@@ -84,12 +93,22 @@ class Optimizer:
     def update(
         self,
         group: dict[str, Any],
-        params: list[np.ndarray],
-        grads: list[np.ndarray],
-        states: list[dict[str, Any]],
+        params: Arrays,
+        grads: Arrays,
+        states: dict[str, Arrays],
+        new: np.ndarray | None,
     ) -> None:
-        """Steps parameters of one type by their gradients, which lie in memory as they do, and their states."""
+        """Steps parameters of one type by their gradients and states, all of which lie in memory as they do.
+
+        `new` says for each parameter, by 1 or 0, whether it had no such state so far; None is that all had theirs.
+        """
         raise NotImplementedError(f"{type(self).__name__} defines neither update nor step")
+
+    def fresh(self, name: str, w: np.ndarray) -> np.ndarray:
+        """A state of a parameter at the beginning."""
+        array = kernels.empty_like(COUNT if name == "step" else w)
+        array.fill(0)
+        return array
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step of all parameters that have a gradient; returns what closure, which is called first, returns."""
@@ -98,17 +117,38 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         # All gradients are looked at before the first parameter moves.
-        batches = [(group, batch) for group in self.param_groups for batch in gather(group)]
-        for group, batch in batches:
-            arrays = [parameter.array for parameter in batch]
-            params = [without_gaps(w) for w in arrays]
-            grads = [laid_out_like(w, parameter.grad.array) for w, parameter in zip(params, batch, strict=True)]
-            self.update(group, params, grads, [self.state[parameter] for parameter in batch])
-            for w, array, parameter in zip(params, arrays, batch, strict=True):
-                if w is not array:
-                    np.copyto(array, w)
+        batches = [(group, *batch) for group in self.param_groups for batch in gather(group["params"])]
+        for group, batch, params, grads in batches:
+            states = [self.state[parameter] for parameter in batch]
+            names = [*(self.states or ()), *(name for name, option in self.optional if group[option])]
+            made: list[tuple[dict[str, Any], str, np.ndarray]] = []
+            kept = {name: self.recall(name, states, params, made) for name in names}
+            new = np.array([not all(name in state for name in names) for state in states], np.uint8) if made else None
+            self.update(group, params, grads, kept, new)
+            for state, name, array in made:  # what the kernel has taken
+                state[name] = wrap(array)
+            for parameter, w in zip(batch, params, strict=True):
+                if parameter.array is not w:
+                    np.copyto(parameter.array, w)
                 parameter.version[0] += 1
         return loss
+
+    def recall(
+        self,
+        name: str,
+        states: Sequence[dict[str, Any]],
+        params: Arrays,
+        made: list[tuple[dict[str, Any], str, np.ndarray]],
+    ) -> list[np.ndarray]:
+        """One array of each state, laid out as its parameter; those that are not yet in the state are `made`."""
+        models = [COUNT] * len(params) if name == "step" else params
+        found: list[Any] = [state[name].array if name in state else None for state in states]
+        if not kernels.lie_alike(models, found):
+            for k, (state, model, array) in enumerate(zip(states, models, found, strict=True)):
+                if array is None or not kernels.lie_alike([model], [array]):
+                    found[k] = self.fresh(name, model) if array is None else self.copied(name, model, array)
+                    made.append((state, name, found[k]))
+        return found
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forgets the gradients of all parameters, or fills them with zeros."""
@@ -214,23 +254,30 @@ class Optimizer:
         if self.states is None:
             return deepcopy(dict(values))
         given = {key: value for key, value in values.items() if value is not None}
-        if unknown := sorted(set(given) - set(self.states)):
-            raise ValueError(f"{name} keeps {', '.join(self.states)}, but parameter {index} has {', '.join(unknown)}")
+        known = (*self.states, *(name for name, _ in self.optional))
+        if unknown := sorted(set(given) - set(known)):
+            raise ValueError(f"{name} keeps {', '.join(known)}, but parameter {index} has {', '.join(unknown)}")
+        if given and (missing := [name for name in self.states if name not in given]):
+            raise ValueError(f"{name} finds no {', '.join(missing)} in the state of parameter {index}")
         state = {}
         for key, value in given.items():
             array = np.asarray(value.array if isinstance(value, Variable) else value)
-            expected = () if key == "step" else parameter.array.shape
-            if array.dtype.kind not in "fiu" or array.shape != expected:
-                raise ValueError(
-                    f"{name} expects {key} of parameter {index} to be of shape {list(expected)}, "
-                    f"got {array.dtype}{list(array.shape)}"
-                )
-            if key == "step" and not 0 <= array < np.inf:
+            copy = self.copied(f"{key} of parameter {index}", COUNT if key == "step" else parameter.array, array)
+            if key == "step" and not 0 <= copy < np.inf:
                 raise ValueError(f"{name} expects a count as step of parameter {index}, got {array}")
-            copy = kernels.empty((), COUNT) if key == "step" else kernels.empty_like(parameter.array)
-            np.copyto(copy, array, casting="unsafe")
             state[key] = wrap(copy)
         return state
+
+    def copied(self, what: str, model: np.ndarray, array: np.ndarray) -> np.ndarray:
+        """A copy of a state, of its model's type and laid out as it is."""
+        if array.dtype.kind not in "fiu" or array.shape != model.shape:
+            raise ValueError(
+                f"{type(self).__name__} expects {what} to be of shape {list(model.shape)}, "
+                f"got {array.dtype}{list(array.shape)}"
+            )
+        copy = kernels.empty_like(model)
+        np.copyto(copy, array, casting="unsafe")
+        return copy
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]
@@ -243,14 +290,22 @@ class Optimizer:
 # ---- what `step` gathers ----
 
 
-def gather(group: dict[str, Any]) -> list[list[Tensor]]:
-    """The parameters of a group that have a gradient, those of one type together."""
-    batches: dict[np.dtype, list[Tensor]] = {}
-    for number, parameter in enumerate(group["params"]):
+def gather(params: Sequence[Tensor]) -> list[Batch]:
+    """Those parameters that have a gradient, of each type, with their arrays and their gradients'."""
+    batch = [parameter for parameter in params if parameter.grad is not None]
+    arrays = [parameter.array for parameter in batch]
+    grads: list[Any] = [getattr(parameter.grad, "array", None) for parameter in batch]
+    if kernels.lie_alike(arrays, grads):
+        return [(batch, arrays, grads)] if batch else []
+    types: dict[np.dtype, Batch] = {}
+    for number, parameter in enumerate(params):
         if parameter.grad is not None:
             check_gradient(number, parameter)
-            batches.setdefault(parameter.array.dtype, []).append(parameter)
-    return list(batches.values())
+            batch, arrays, grads = types.setdefault(parameter.array.dtype, ([], [], []))
+            batch.append(parameter)
+            arrays.append(without_gaps(parameter.array))
+            grads.append(laid_out_like(arrays[-1], parameter.grad.array))
+    return list(types.values())
 
 
 def check_gradient(number: int, parameter: Tensor) -> None:
@@ -266,39 +321,12 @@ def check_gradient(number: int, parameter: Tensor) -> None:
 
 def without_gaps(w: np.ndarray) -> np.ndarray:
     """An array as kernels walk it: itself, or a copy of one whose elements do not lie side by side."""
-    if w.flags.c_contiguous:
-        return w
-    dense = kernels.empty_like(w)
-    return w if dense.strides == w.strides else kernels.copy(dense, w)
+    return w if kernels.lie_alike([w], [w]) else kernels.copy(kernels.empty_like(w), w)
 
 
 def laid_out_like(model: np.ndarray, x: np.ndarray) -> np.ndarray:
     """An array that lies in memory as the model does: x itself, or a copy."""
-    return x if x.strides == model.strides else kernels.copy(kernels.empty_like(model), x)
-
-
-# ---- what `update` keeps ----
-
-
-def buffers(states: Sequence[dict[str, Any]], name: str, params: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """One array of each parameter's state, laid out as it is: zeros where there is none yet."""
-    found = []
-    for state, w in zip(states, params, strict=True):
-        tensor = state.get(name)
-        if tensor is None:
-            found.append(kernels.empty_like(w))
-            found[-1].fill(0)
-        else:
-            found.append(laid_out_like(w, tensor.array))
-    return found
-
-
-def keep(states: Sequence[dict[str, Any]], name: str, arrays: Sequence[np.ndarray]) -> None:
-    """Puts arrays from `buffers` into the states, once a kernel has taken them."""
-    for state, array in zip(states, arrays, strict=True):
-        tensor = state.get(name)
-        if tensor is None or tensor.array is not array:
-            state[name] = wrap(array)
+    return x if kernels.lie_alike([model], [x]) else kernels.copy(kernels.empty_like(model), x)
 
 
 # ---- what is refused ----
@@ -314,15 +342,18 @@ def check_parameters(params: Sequence[Any]) -> None:
         raise ValueError("optimizer contains a parameter group with duplicate parameters")
 
 
-def check_number(what: str, value: Any, below: float | None = None) -> None:
+def check_number(
+    key: str, value: Any, what: str | None = None, *, below: float | None = None, most: float | None = None
+) -> None:
     """Refuses what is not a number of at least 0, in PyTorch's words."""
+    what = what or f"{key} value"
     if isinstance(value, Variable):
         if value.array.size != 1:
-            raise ValueError(f"Tensor {what} must be 1-element")
+            raise ValueError(f"Tensor {key} must be 1-element")
         value = value.array.item()
     elif not isinstance(value, numbers.Real):
         raise TypeError(f"expected a number as {what}, got {value!r}")
-    if not value >= 0 or (below is not None and not value < below):
+    if not value >= 0 or (below is not None and not value < below) or (most is not None and not value <= most):
         raise ValueError(f"Invalid {what}: {value}")
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from .. import _kernels as kernels
-from .optimizer import Optimizer, buffers, check_number, keep
+from .optimizer import Arrays, Optimizer, check_number
 
 __all__ = ["SGD"]
 
@@ -38,7 +38,8 @@ class SGD(Optimizer):
     tensor([0.5000, 1.0000], requires_grad=True)
     """
 
-    states = ("momentum_buffer",)
+    states = ()
+    optional = (("momentum_buffer", "momentum"),)
 
     def __init__(
         self,
@@ -62,27 +63,22 @@ class SGD(Optimizer):
         super().__init__(params, defaults)
 
     def check(self, options: dict[str, Any]) -> None:
-        check_number("learning rate", options["lr"])
-        check_number("momentum value", options["momentum"])
-        check_number("weight_decay value", options["weight_decay"])
+        check_number("lr", options["lr"], "learning rate")
+        check_number("momentum", options["momentum"])
+        check_number("weight_decay", options["weight_decay"])
         if options["nesterov"] and (not options["momentum"] or options["dampening"]):
             raise ValueError("Nesterov momentum requires a momentum and zero dampening")
 
     def update(
         self,
         group: dict[str, Any],
-        params: list[np.ndarray],
-        grads: list[np.ndarray],
-        states: list[dict[str, Any]],
+        params: Arrays,
+        grads: Arrays,
+        states: dict[str, Arrays],
+        new: np.ndarray | None,
     ) -> None:
-        momenta, first = None, None
-        if group["momentum"]:
-            momenta = buffers(states, "momentum_buffer", params)
-            first = np.array([state.get("momentum_buffer") is None for state in states], np.uint8)
         kernels.sgd(
-            params, grads, momenta, first,
+            params, grads, states.get("momentum_buffer"), new,
             group["lr"], group["momentum"], group["dampening"], group["weight_decay"],
             group["nesterov"], group["maximize"],
         )  # fmt: skip
-        if momenta:
-            keep(states, "momentum_buffer", momenta)
