@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 import batten
-from batten.optim import SGD, Adam, AdamW, Optimizer
+from batten.optim import SGD, Adadelta, Adagrad, Adam, AdamW, Optimizer, RMSprop
+
+KINDS = [SGD, Adam, AdamW, RMSprop, Adagrad, Adadelta]
 
 SHAPES = [(3, 5), (7,), (), (0, 4), (1, 1), (2, 3, 4), (4099,)]
 
@@ -24,9 +26,22 @@ OPTIONS = [
         (kind, {"lr": 0.05, "weight_decay": w, "amsgrad": a, "maximize": up})
         for kind, w, a, up in itertools.product([Adam, AdamW], [0, 0.1], [False, True], [False, True])
     ],
-    (Adam, {}),
-    (AdamW, {}),
-    (SGD, {}),
+    *[
+        (RMSprop, {"lr": 0.05, "weight_decay": w, "momentum": m, "centered": c, "maximize": up})
+        for w, m, c, up in itertools.product([0, 0.1], [0, 0.9], [False, True], [False, True])
+    ],
+    *[
+        (Adagrad, {"lr": 0.05, "lr_decay": d, "weight_decay": w, "initial_accumulator_value": v, "maximize": up})
+        for d, w, v, up in itertools.product([0, 0.2], [0, 0.1], [0, 0.5], [False, True])
+    ],
+    *[(Adadelta, {"weight_decay": w, "maximize": up}) for w, up in itertools.product([0, 0.1], [False, True])],
+    *[(kind, {}) for kind in KINDS],
+    (RMSprop, {"alpha": 0.3, "eps": 1e-3, "centered": True}),
+    (RMSprop, {"alpha": 0}),
+    (Adagrad, {"eps": 0.1}),
+    (Adadelta, {"lr": 0.3, "rho": 0.5, "eps": 1e-2}),
+    (Adadelta, {"rho": 1.0}),
+    (Adadelta, {"rho": 0.1}),  # with 0, the rounding errors of all steps would add up, here and in PyTorch
     (Adam, {"betas": (0.5, 0.7), "eps": 1e-3}),
     (Adam, {"weight_decay": 0.1, "decoupled_weight_decay": True}),
 ]
@@ -109,12 +124,57 @@ def test_sgd_by_hand():
     np.testing.assert_allclose(w.array, expected, rtol=1e-15)
 
 
+GRADIENTS = [np.array([1.0, 2.0]), np.array([-3.0, 0.5]), np.array([0.0, 0.1])]
+
+
+def test_rmsprop_by_hand():
+    w = batten.tensor([1.0, -2.0], dtype=batten.float64, requires_grad=True)
+    optimizer = RMSprop([w], lr=0.1, alpha=0.8, eps=0.01, weight_decay=0.1, momentum=0.5, centered=True)
+    expected, v, m, b = np.array([1.0, -2.0]), 0, 0, 0
+    for g in GRADIENTS:
+        w.grad = batten.tensor(g)
+        optimizer.step()
+        d = g + 0.1 * expected
+        v, m = 0.8 * v + 0.2 * d * d, 0.8 * m + 0.2 * d
+        b = 0.5 * b + d / (np.sqrt(v - m * m) + 0.01)
+        expected = expected - 0.1 * b
+    np.testing.assert_allclose(w.array, expected, rtol=1e-14)
+
+
+def test_adagrad_by_hand():
+    w = batten.tensor([1.0, -2.0], dtype=batten.float64, requires_grad=True)
+    optimizer = Adagrad([w], lr=0.1, lr_decay=0.5, weight_decay=0.1, initial_accumulator_value=0.25, eps=0.01)
+    expected, v = np.array([1.0, -2.0]), 0.25
+    for t, g in enumerate(GRADIENTS, 1):
+        w.grad = batten.tensor(g)
+        optimizer.step()
+        d = g + 0.1 * expected
+        v = v + d * d
+        expected = expected - 0.1 / (1 + (t - 1) * 0.5) * d / (np.sqrt(v) + 0.01)
+    np.testing.assert_allclose(w.array, expected, rtol=1e-14)
+
+
+def test_adadelta_by_hand():
+    w = batten.tensor([1.0, -2.0], dtype=batten.float64, requires_grad=True)
+    optimizer = Adadelta([w], lr=0.5, rho=0.8, eps=0.01, weight_decay=0.1)
+    expected, v, u = np.array([1.0, -2.0]), 0, 0
+    for g in GRADIENTS:
+        w.grad = batten.tensor(g)
+        optimizer.step()
+        d = g + 0.1 * expected
+        v = 0.8 * v + 0.2 * d * d
+        x = np.sqrt(u + 0.01) / np.sqrt(v + 0.01) * d
+        u = 0.8 * u + 0.2 * x * x
+        expected = expected - 0.5 * x
+    np.testing.assert_allclose(w.array, expected, rtol=1e-14)
+
+
 @pytest.mark.parametrize("decoupled", [False, True])
 def test_adam_by_hand(decoupled):
     w = batten.tensor([1.0, -2.0], dtype=batten.float64, requires_grad=True)
     optimizer = (AdamW if decoupled else Adam)([w], lr=0.1, betas=(0.8, 0.9), eps=0.01, weight_decay=0.1, amsgrad=True)
     expected, m, v, largest = np.array([1.0, -2.0]), 0, 0, 0
-    for t, g in enumerate([np.array([1.0, 2.0]), np.array([-3.0, 0.5]), np.array([0.0, 0.1])], 1):
+    for t, g in enumerate(GRADIENTS, 1):
         w.grad = batten.tensor(g)
         optimizer.step()
         d = g if decoupled else g + 0.1 * expected
@@ -126,7 +186,17 @@ def test_adam_by_hand(decoupled):
     np.testing.assert_allclose(w.array, expected, rtol=1e-14)
 
 
-@pytest.mark.parametrize(("kind", "options"), [(SGD, {"momentum": 0.9}), (Adam, {"amsgrad": True})])
+SEVERAL = [
+    (SGD, {}),
+    (SGD, {"momentum": 0.9}),
+    (Adam, {"amsgrad": True}),
+    (RMSprop, {"momentum": 0.9, "centered": True}),
+    (Adagrad, {}),
+    (Adadelta, {}),
+]
+
+
+@pytest.mark.parametrize(("kind", "options"), SEVERAL, ids=str)
 def test_the_same_bits_on_any_number_of_threads(kind, options, threads, dtype):
     results = set()
     for count in (1, 2, 3, 8):
@@ -152,7 +222,7 @@ def layouts(x):
     yield x[:, ::-1].copy()[:, ::-1]
 
 
-@pytest.mark.parametrize(("kind", "options"), [(SGD, {"momentum": 0.9}), (SGD, {}), (Adam, {"amsgrad": True})])
+@pytest.mark.parametrize(("kind", "options"), SEVERAL, ids=str)
 def test_parameters_and_gradients_of_any_layout(kind, options, dtype, rng):
     start = rng.standard_normal((3, 4, 5)).astype(dtype)
     gradients = rng.standard_normal((4, 3, 4, 5)).astype(dtype)
@@ -304,7 +374,7 @@ def test_repr():
     )
 
 
-@pytest.mark.parametrize("kind", [SGD, Adam, AdamW])
+@pytest.mark.parametrize("kind", KINDS)
 def test_repr_and_defaults_are_pytorchs(kind):
     torch = pytest.importorskip("torch")
     theirs = getattr(torch.optim, kind.__name__)([torch.zeros(2, requires_grad=True)])
@@ -327,7 +397,7 @@ def test_a_learning_rate_of_numpy_or_a_tensor(tmp_path):
     assert results == [0.875] * 4
 
 
-@pytest.mark.parametrize("kind", [SGD, Adam, AdamW])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
 def test_copies_go_on_alike(kind, duplicate, rng):
     params = parameters(random_arrays(rng, np.float32))
@@ -392,6 +462,10 @@ STATEFUL = [
     (Adam, {"lr": 0.1}),
     (Adam, {"lr": 0.1, "amsgrad": True}),
     (AdamW, {"lr": 0.1}),
+    (RMSprop, {"lr": 0.1}),
+    (RMSprop, {"lr": 0.1, "momentum": 0.9, "centered": True}),
+    (Adagrad, {"lr": 0.1, "lr_decay": 0.1, "initial_accumulator_value": 0.5}),
+    (Adadelta, {"lr": 0.5}),
 ]
 
 
@@ -479,6 +553,67 @@ def test_amsgrad_may_be_switched_on_later():
     assert optimizer.state[w]["max_exp_avg_sq"].item() >= optimizer.state[w]["exp_avg_sq"].item() > 0
 
 
+def test_rmsprops_options_may_be_switched_on_later():
+    w = batten.tensor([1.0], requires_grad=True)
+    optimizer = RMSprop([w], lr=0.1)
+    walk(optimizer, [w], 1, 3)
+    assert set(optimizer.state[w]) == {"step", "square_avg"}
+    optimizer.param_groups[0].update(momentum=0.9, centered=True)
+    walk(optimizer, [w], 2, 3)
+    assert set(optimizer.state[w]) == {"step", "square_avg", "momentum_buffer", "grad_avg"}
+    assert optimizer.state[w]["step"].item() == 6
+
+
+def test_adagrads_state_is_there_from_the_beginning():
+    a, b, c = (batten.tensor([1.0, 2.0], requires_grad=True) for _ in range(3))
+    optimizer = Adagrad([{"params": a}, {"params": b, "initial_accumulator_value": 7}], initial_accumulator_value=0.5)
+    optimizer.add_param_group({"params": c})
+    state = optimizer.state_dict()["state"]
+    assert {i: {k: v.tolist() for k, v in s.items()} for i, s in state.items()} == {
+        0: {"step": 0, "sum": [0.5, 0.5]},
+        1: {"step": 0, "sum": [0.5, 0.5]},  # the constructor's value, as in PyTorch
+    }
+    a.grad, c.grad = batten.ones(2), batten.ones(2)
+    optimizer.step()
+    assert optimizer.state[a]["sum"].tolist() == optimizer.state[c]["sum"].tolist() == [1.5, 1.5]
+    assert optimizer.state[b]["step"].item() == 0
+
+
+def test_adagrads_first_state_is_pytorchs(dtype, rng):
+    torch = pytest.importorskip("torch")
+    arrays = random_arrays(rng, dtype)
+    mine = Adagrad(parameters(arrays), initial_accumulator_value=0.1).state_dict()["state"]
+    theirs = torch.optim.Adagrad([torch.tensor(a, requires_grad=True) for a in arrays], initial_accumulator_value=0.1)
+    for index, expected in theirs.state_dict()["state"].items():
+        assert set(mine[index]) == set(expected)
+        for name, value in expected.items():
+            assert mine[index][name].array.dtype == value.numpy().dtype
+            np.testing.assert_array_equal(mine[index][name].array, value.numpy())
+
+
+@pytest.mark.parametrize("kind", [Adam, RMSprop, Adagrad, Adadelta])
+def test_parameters_gradients_and_states_may_be_replaced(kind, rng):
+    """A step sees what is there, whatever the step before saw."""
+    start = [rng.standard_normal((3, 4)).astype(np.float32) for _ in range(2)]
+    kept, replaced = parameters(start), parameters(start)
+    mine, other = kind(kept, lr=0.1), kind(replaced, lr=0.1)
+    walk(mine, kept, 1, 2)
+    walk(other, replaced, 1, 2)
+    replaced[0].data = batten.from_numpy(np.asfortranarray(replaced[0].array))
+    for name, value in other.state[replaced[1]].items():
+        other.state[replaced[1]][name] = value.clone() if name == "step" else batten.from_numpy(value.array[::-1])[::-1]
+    other.state[replaced[0]]["step"] = batten.tensor(2)  # as an integer
+    walk(mine, kept, 2, 2)
+    walk(other, replaced, 2, 2)
+    assert bits(kept) == [np.ascontiguousarray(p.array).tobytes() for p in replaced]
+    for p, q in zip(kept, replaced, strict=True):
+        assert q.array.flags.f_contiguous == (q is replaced[0])
+        for name, value in mine.state[p].items():
+            found = other.state[q][name].array
+            assert found.dtype == np.float32 and np.array_equal(found, value.array)
+            assert name == "step" or found.strides == q.array.strides
+
+
 # ---- what is refused ----
 
 
@@ -513,6 +648,22 @@ W = np.ones(3, np.float32)
         (lambda w: Adam([w], betas=0.9), ValueError, "Adam expects betas as a pair of numbers, got 0.9"),
         (lambda w: AdamW([w], weight_decay=-1), ValueError, "Invalid weight_decay value: -1"),
         (lambda w: AdamW([w], fused=True), TypeError, "fused"),
+        (lambda w: RMSprop([w], lr=-1), ValueError, "Invalid learning rate: -1"),
+        (lambda w: RMSprop([w], lr=batten.ones(2)), ValueError, "Tensor lr must be 1-element"),
+        (lambda w: RMSprop([w], eps=-1), ValueError, "Invalid epsilon value: -1"),
+        (lambda w: RMSprop([w], momentum=-1), ValueError, "Invalid momentum value: -1"),
+        (lambda w: RMSprop([w], weight_decay=-1), ValueError, "Invalid weight_decay value: -1"),
+        (lambda w: RMSprop([w], alpha=-1), ValueError, "Invalid alpha value: -1"),
+        (lambda w: Adagrad([w], lr=-1), ValueError, "Invalid learning rate: -1"),
+        (lambda w: Adagrad([w], lr_decay=-1), ValueError, "Invalid lr_decay value: -1"),
+        (lambda w: Adagrad([w], weight_decay=-1), ValueError, "Invalid weight_decay value: -1"),
+        (lambda w: Adagrad([w], initial_accumulator_value=-1), ValueError, "Invalid initial_accumulator_value value: "),
+        (lambda w: Adagrad([w], eps=-1), ValueError, "Invalid epsilon value: -1"),
+        (lambda w: Adadelta([w], lr=-1), ValueError, "Invalid learning rate: -1"),
+        (lambda w: Adadelta([w], rho=1.5), ValueError, "Invalid rho value: 1.5"),
+        (lambda w: Adadelta([w], rho=-0.5), ValueError, "Invalid rho value: -0.5"),
+        (lambda w: Adadelta([w], eps=-1), ValueError, "Invalid epsilon value: -1"),
+        (lambda w: Adadelta([w], weight_decay=-1), ValueError, "Invalid weight_decay value: -1"),
     ],
 )
 def test_what_is_refused(make, error, message):
@@ -549,6 +700,18 @@ def test_a_refused_step_changes_nothing(gradient, error, message):
     assert bits([first, a, b]) == [W.tobytes()] * 3 and not optimizer.state_dict()["state"]
 
 
+def test_a_state_of_another_shape_is_refused_at_the_step():
+    a, b = (batten.tensor(W, requires_grad=True) for _ in range(2))
+    optimizer = Adam([a, b])
+    walk(optimizer, [a, b], 1, 1)
+    optimizer.state[b]["exp_avg"] = batten.zeros(1)
+    a.grad = b.grad = batten.ones(3)
+    before, state = bits([a, b]), state_bits(optimizer)
+    with pytest.raises(ValueError, match=r"Adam expects exp_avg to be of shape \[3\], got float32\[1\]"):
+        optimizer.step()
+    assert bits([a, b]) == before and state_bits(optimizer) == state
+
+
 def test_parameters_that_share_memory_are_refused_at_the_step():
     flat = batten.ones(6)
     a, b = flat[:4].detach().requires_grad_(), flat[2:].detach().requires_grad_()
@@ -557,6 +720,17 @@ def test_parameters_that_share_memory_are_refused_at_the_step():
     with pytest.raises(ValueError, match="overlap"):
         optimizer.step()
     assert (flat.array == 1).all() and not optimizer.state_dict()["state"]
+
+
+def test_a_state_that_lacks_something_is_refused():
+    w = batten.tensor(W, requires_grad=True)
+    for kind in (Adam, RMSprop, Adagrad, Adadelta):
+        optimizer = kind([w])
+        for name in kind.states:
+            walk(optimizer, [w], 1, 1)
+            state = without(copy.deepcopy(optimizer.state_dict()), name)
+            with pytest.raises(ValueError, match=f"{kind.__name__} finds no {name} in the state of parameter 0"):
+                kind([w]).load_state_dict(state)
 
 
 def changed(state, **entries):

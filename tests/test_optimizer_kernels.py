@@ -92,7 +92,7 @@ def test_an_infinite_weight_stays_without_weight_decay(dtype, isa):
 
 
 def test_a_variance_that_rounding_makes_negative_counts_as_none(dtype, isa, rng):
-    """Of equal gradients the mean square is the square of the mean, and PyTorch's root of the difference often NaN."""
+    """Of equal gradients the mean square is the square of the mean, whose difference PyTorch may find less than 0."""
     g = rng.standard_normal(1000).astype(dtype)
     w, v, m = np.zeros_like(g), g * g * (1 - 4 * np.finfo(dtype).eps), g.copy()
     kernels.rmsprop([w], [g], [v], None, [m], [np.zeros((), np.float32)], 0.01, 0.99, 1e-2)
