@@ -35,6 +35,11 @@ typedef struct {
     double step;
 } piece;
 
+static size_t elements(const batten_group *group)
+{
+    return group->starts[group->count];
+}
+
 /* The last tensor that begins at or before a place. */
 static size_t tensor_at(const batten_group *group, size_t place)
 {
@@ -76,16 +81,13 @@ static piece piece_of(const batten_group *group, size_t k, size_t block)
 }
 
 /* Makes a call for each piece p, of the k-th tensor; work is for one element. */
-#define EACH_PIECE(work, call)                                                                             \
-    do {                                                                                                   \
-        const size_t n = group->starts[group->count];                                                      \
-        PARALLEL(                                                                                        \
-            (work)*n, for (size_t block = 0; block < blocks_of(n, BLOCK); block++) for (                 \
-                          size_t k = tensor_at(group, block * BLOCK); reaches(group, k, block); k++) {   \
-                const piece p = piece_of(group, k, block);                                               \
-                call;                                                                                    \
-            }); \
-    } while (0)
+#define EACH_PIECE(work, call) \
+    PARALLEL((work) * elements(group), for (size_t block = 0; block < blocks_of(elements(group), BLOCK); block++) { \
+        for (size_t k = tensor_at(group, block * BLOCK); reaches(group, k, block); k++) { \
+            const piece p = piece_of(group, k, block); \
+            call; \
+        } \
+    })
 
 /* Every tensor is about to make its next step. */
 static void count_step(const batten_group *group)
@@ -180,7 +182,7 @@ static inline void rmsprop_loop(piece p, real *v, real *b, real *m, real alpha, 
     }
 }
 
-/* A loop for each set of states, for vectors know no conditions. */
+/* The compiler takes one such condition out of a loop, not two: each set of states has a loop of its own. */
 static void rmsprop_piece(piece p, real alpha, real take, real eps, real momentum)
 {
     real *v = p.states[0], *b = p.states[1], *m = p.states[2];
