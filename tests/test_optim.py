@@ -682,27 +682,27 @@ def test_a_refused_group_changes_nothing():
 
 
 @pytest.mark.parametrize(
-    ("gradient", "error", "message"),
+    ("data", "message"),
     [
-        (batten.ones(4), ValueError, "the gradient of parameter 1 to be float32[3], got float32[4]"),
-        (batten.ones(3, dtype=batten.float64), ValueError, "to be float32[3], got float64[3]"),
-        (W, TypeError, "expected a tensor as the gradient of parameter 1, got numpy.ndarray"),
+        (batten.ones(4), "the gradient of parameter 1 to be float32[4], got float32[3]"),
+        (batten.ones(3, dtype=batten.float64), "to be float64[3], got float32[3]"),
     ],
 )
-def test_a_refused_step_changes_nothing(gradient, error, message):
+def test_a_refused_step_changes_nothing(data, message):
     first, a, b = (batten.tensor(W, requires_grad=True) for _ in range(3))
     optimizer = Adam([{"params": [first]}, {"params": [a, b]}])
-    first.grad, a.grad = batten.ones(3), batten.ones(3)
-    b.gradient = gradient  # as b.grad it would be refused at once
-    with pytest.raises(error) as caught:
+    first.grad = a.grad = b.grad = batten.ones(3)
+    b.data = data  # the gradient stays what it was
+    with pytest.raises(ValueError) as caught:
         optimizer.step()
     assert message in str(caught.value)
-    assert bits([first, a, b]) == [W.tobytes()] * 3 and not optimizer.state_dict()["state"]
+    assert bits([first, a]) == [W.tobytes()] * 2 and (data.array == 1).all()
+    assert not optimizer.state_dict()["state"]
 
 
 def test_a_state_of_another_shape_is_refused_at_the_step():
     a, b = (batten.tensor(W, requires_grad=True) for _ in range(2))
-    optimizer = Adam([a, b])
+    optimizer = Adam([{"params": a}, {"params": b}])
     walk(optimizer, [a, b], 1, 1)
     optimizer.state[b]["exp_avg"] = batten.zeros(1)
     a.grad = b.grad = batten.ones(3)

@@ -116,15 +116,11 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        # All gradients are looked at before the first parameter moves.
+        # Everything is looked at before the first parameter moves.
         batches = [(group, *batch) for group in self.param_groups for batch in gather(group["params"])]
-        for group, batch, params, grads in batches:
-            states = [self.state[parameter] for parameter in batch]
-            names = [*(self.states or ()), *(name for name, option in self.optional if group[option])]
-            made: list[tuple[dict[str, Any], str, np.ndarray]] = []
-            kept = {name: self.recall(name, states, params, made) for name in names}
-            new = np.array([not all(name in state for name in names) for state in states], np.uint8) if made else None
-            self.update(group, params, grads, kept, new)
+        recalled = [self.recall(group, batch, params) for group, batch, params, _ in batches]
+        for (group, batch, params, grads), (states, made, new) in zip(batches, recalled, strict=True):
+            self.update(group, params, grads, states, new)
             for state, name, array in made:  # what the kernel has taken
                 state[name] = wrap(array)
             for parameter, w in zip(batch, params, strict=True):
@@ -134,21 +130,24 @@ class Optimizer:
         return loss
 
     def recall(
-        self,
-        name: str,
-        states: Sequence[dict[str, Any]],
-        params: Arrays,
-        made: list[tuple[dict[str, Any], str, np.ndarray]],
-    ) -> list[np.ndarray]:
-        """One array of each state, laid out as its parameter; those that are not yet in the state are `made`."""
-        models = [COUNT] * len(params) if name == "step" else params
-        found: list[Any] = [state[name].array if name in state else None for state in states]
-        if not kernels.lie_alike(models, found):
-            for k, (state, model, array) in enumerate(zip(states, models, found, strict=True)):
-                if array is None or not kernels.lie_alike([model], [array]):
-                    found[k] = self.fresh(name, model) if array is None else self.copied(name, model, array)
-                    made.append((state, name, found[k]))
-        return found
+        self, group: dict[str, Any], batch: list[Tensor], params: Arrays
+    ) -> tuple[dict[str, Arrays], list[tuple[dict[str, Any], str, np.ndarray]], np.ndarray | None]:
+        """States for `update`, those of them that had to be made and where they belong, and what is new."""
+        states = [self.state[parameter] for parameter in batch]
+        names = [*(self.states or ()), *(name for name, option in self.optional if group[option])]
+        made = []
+        kept: dict[str, Arrays] = {}
+        for name in names:
+            models = [COUNT] * len(params) if name == "step" else params
+            found: list[Any] = [state[name].array if name in state else None for state in states]
+            if not kernels.lie_alike(models, found):
+                for k, (state, model, array) in enumerate(zip(states, models, found, strict=True)):
+                    if array is None or not kernels.lie_alike([model], [array]):
+                        found[k] = self.fresh(name, model) if array is None else self.copied(name, model, array)
+                        made.append((state, name, found[k]))
+            kept[name] = found
+        new = np.array([not all(name in state for name in names) for state in states], np.uint8) if made else None
+        return kept, made, new
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forgets the gradients of all parameters, or fills them with zeros."""
@@ -292,30 +291,28 @@ class Optimizer:
 
 def gather(params: Sequence[Tensor]) -> list[Batch]:
     """Those parameters that have a gradient, of each type, with their arrays and their gradients'."""
-    batch = [parameter for parameter in params if parameter.grad is not None]
+    batch = [parameter for parameter in params if parameter.gradient is not None]
     arrays = [parameter.array for parameter in batch]
-    grads: list[Any] = [getattr(parameter.grad, "array", None) for parameter in batch]
+    grads = [parameter.gradient.array for parameter in batch]
     if kernels.lie_alike(arrays, grads):
         return [(batch, arrays, grads)] if batch else []
     types: dict[np.dtype, Batch] = {}
     for number, parameter in enumerate(params):
-        if parameter.grad is not None:
+        if parameter.gradient is not None:
             check_gradient(number, parameter)
             batch, arrays, grads = types.setdefault(parameter.array.dtype, ([], [], []))
             batch.append(parameter)
             arrays.append(without_gaps(parameter.array))
-            grads.append(laid_out_like(arrays[-1], parameter.grad.array))
+            grads.append(laid_out_like(arrays[-1], parameter.gradient.array))
     return list(types.values())
 
 
 def check_gradient(number: int, parameter: Tensor) -> None:
-    w, grad = parameter.array, parameter.grad
-    if not isinstance(grad, Variable):
-        raise TypeError(f"expected a tensor as the gradient of parameter {number}, got {type_name(grad)}")
-    if grad.array.shape != w.shape or grad.array.dtype != w.dtype:
+    """The gradient was like its parameter when it came, but the parameter's data may have been replaced."""
+    w, g = parameter.array, parameter.gradient.array
+    if g.shape != w.shape or g.dtype != w.dtype:
         raise ValueError(
-            f"expected the gradient of parameter {number} to be {w.dtype}{list(w.shape)}, "
-            f"got {grad.array.dtype}{list(grad.array.shape)}"
+            f"expected the gradient of parameter {number} to be {w.dtype}{list(w.shape)}, got {g.dtype}{list(g.shape)}"
         )
 
 
