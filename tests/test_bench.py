@@ -19,7 +19,7 @@ import pytest
 import batten
 from batten import _kernels as kernels
 from batten import benchmark, cli
-from batten.benchmark import cases, machine, report, suite, worker
+from batten.benchmark import cases, machine, picture, report, suite, worker
 from batten.benchmark.suite import Peer
 
 BENCH = Path(__file__).resolve().parent.parent / "bench"
@@ -195,10 +195,17 @@ def test_wrong_options(command, options, message):
 
 
 @needs_checkout
-def test_wrong_options_of_the_checkout():
-    code, out, err = bench("--peers", "tensorflow")
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--peers", "tensorflow"], "argument --peers: invalid choice: 'tensorflow' (choose from"),
+        (["--peers", "numpy", "--only", "mlp"], "numpy cannot do mlp_digits, mlp_mnist, mlp_wide"),
+    ],
+)
+def test_wrong_options_of_the_checkout(options, message):
+    code, out, err = bench(*options)
     assert (code, out) == (2, []) and len(err) == 1
-    assert "argument --peers: invalid choice: 'tensorflow' (choose from" in err[0]
+    assert err[0].startswith("batten: ") and message in err[0]
 
 
 def test_a_picture_takes_matplotlib(command, monkeypatch, tmp_path):
@@ -454,6 +461,16 @@ def test_limits_are_those_of_arithmetic_or_of_the_nearest_memory():
 def test_no_further_round_begins_when_the_time_is_up():
     measured = measure({"batten": suite.BATTEN}, ["gemm NN 64"], rounds=5, budget=0)
     assert len(measured["cases"][0]["results"]["batten"]["seconds"]) == 1
+
+
+def test_a_group_that_nobody_can_do(tmp_path):
+    path = tmp_path / "peculiar.py"
+    path.write_text("def never():\n raise MemoryError('too little')")
+    measured = measure({"other": Peer("numpy", path, "never")}, ["mlp_digits"])
+    assert measured["notes"] == ["other cannot begin: MemoryError: too little"]
+    assert report.table(measured, "mlp_digits") == "mlp_digits: nobody could do any of it"
+    pytest.importorskip("matplotlib")
+    assert picture.draw(measured).startswith(b"\x89PNG")
 
 
 def test_ratios_are_of_rounds():

@@ -338,6 +338,8 @@ def run_bench(options: argparse.Namespace) -> None:
         raise UserError(str(error)) from None
     effort = QUICK if options.quick else THOROUGH
     suite = Suite(cases, peers_of(options), options.threads or kernels.get_num_threads(), effort)
+    if not suite.groups:
+        raise UserError(f"{', '.join(suite.peers)} cannot do {', '.join(case.name for case in cases)}")
     print(report.header(suite.report))
     suite.measure_limits()
     print(f"\n{report.limits(suite.report)}", *notes(suite.report), sep="\n", flush=True)
@@ -363,8 +365,9 @@ def peers_of(options: argparse.Namespace) -> dict[str, Peer]:
     there = {name: peer for name, peer in chosen.items() if peer.installed()}
     if not there:
         raise UserError(f"there is nothing to measure; not installed: {', '.join(chosen)}")
-    for name in chosen.keys() - there:
-        print(f"{name} is left out, as {chosen[name].package} is not installed")
+    for name, peer in chosen.items():
+        if name not in there:
+            print(f"{name} is left out, as {peer.package} is not installed")
     return there
 
 

@@ -58,7 +58,7 @@ def roofline(axes: Any, report: dict[str, Any], first: str) -> None:
     points = {case["name"]: (case["flops"] / case["bytes"], case["flops"] / 1e9) for case in cases}
     peak = limits["arithmetic"] / 1e9
     axes.axhline(peak, color="black", label=f"arithmetic, {peak:.0f} GFLOP/s")
-    least = 0.5 * min(x for x, _ in points.values())
+    least = 0.5 * min((x for x, _ in points.values()), default=0.1)
     for shade, memory in enumerate(limits["memory"][::2]):
         rate = max(value for name, value in memory.items() if name != "room") / 1e9
         label = f"memory, {size(memory['room'])}B: {rate:.0f} GB/s"

@@ -46,6 +46,8 @@ def table(report: Report, group: str) -> str:
     """The cases of a group: a line for each, or for a training step a line for each peer."""
     cases = [case for case in report["cases"] if case["group"] == group]
     present = [name for name in report["peers"] if any(name in case["results"] for case in cases)]
+    if not present:
+        return f"{group}: nobody could do any of it"
     return aligned(steps(cases, present) if cases[0]["images"] else kernels(cases, present))
 
 

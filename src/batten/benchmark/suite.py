@@ -91,7 +91,7 @@ class Suite:
 
     def __init__(self, cases: list[Case], peers: dict[str, Peer], threads: int, effort: Effort) -> None:
         self.cases, self.peers, self.threads, self.effort = cases, peers, threads, effort
-        self.groups = list(dict.fromkeys(case.group for case in cases))
+        self.groups = [group for group in dict.fromkeys(case.group for case in cases) if self.takers(group)]
         self.begin = time.monotonic()
         self.report: dict[str, Any] = {
             "batten": BATTEN.version(),
@@ -142,7 +142,7 @@ class Suite:
         results: dict[int, dict[str, Any]] = {row: {} for row in cases}
         with self.workers({"batten": BATTEN}) as ours:
             self.spin(ours["batten"])
-        with self.workers({n: peer for n, peer in self.peers.items() if group not in peer.leaves_out}) as workers:
+        with self.workers(self.takers(group)) as workers:
             due = list(itertools.product(cases, workers))
             for number in range(self.effort.rounds):
                 if number and time.monotonic() - self.begin > self.effort.budget:
@@ -176,9 +176,11 @@ class Suite:
                     self.report["notes"].append(f"{name} cannot begin: {error}")
             yield started
 
+    def takers(self, group: str) -> dict[str, Peer]:
+        return {name: peer for name, peer in self.peers.items() if group not in peer.leaves_out}
+
     def turns(self, group: str) -> int:
-        peers = sum(group not in peer.leaves_out for peer in self.peers.values())
-        return self.effort.rounds * peers * sum(case.group == group for case in self.cases)
+        return self.effort.rounds * len(self.takers(group)) * sum(case.group == group for case in self.cases)
 
 
 def add(result: dict[str, Any], answer: dict[str, Any]) -> None:
