@@ -250,7 +250,8 @@ def test_the_bar_on_a_terminal_shows_loss_accuracy_and_speed(mnist, tmp_path):
     pty, termios = pytest.importorskip("pty"), pytest.importorskip("termios")
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 100))  # a new one has no columns, and a bar that fits in them is empty
-    process = start(*mnist, "--out", tmp_path / "run", "--batch-size", 2, stderr=theirs)
+    always = {**os.environ, "TQDM_MININTERVAL": "0"}  # however short an epoch is
+    process = start(*mnist, "--out", tmp_path / "run", "--batch-size", 2, stderr=theirs, env=always)
     os.close(theirs)
     shown = b""
     while True:
