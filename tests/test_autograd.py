@@ -1284,8 +1284,8 @@ def test_slots_say_what_is_watched():
         def backward(self, dy):
             return dy * self.w * self.n, None
 
-    assert Odd.kept == ("n", "w", "y")
-    assert Odd.watched == (("w", 1), ("y", -1))
+    assert Odd.of_class.kept == ("n", "w", "y")
+    assert Odd.of_class.watched == (("w", 1), ("y", -1))
     x, w = leaf(1.0), batten.ones(1, dtype=batten.float64)
     Odd.apply(x, w, n=2).backward()
     assert x.grad.tolist() == [2]

@@ -19,7 +19,7 @@ import numpy as np
 from . import _kernels as kernels
 from .tape import Operation as Operation
 from .tape import Variable as Variable
-from .tape import recording, walk
+from .tape import accumulate, recording, walk
 from .tape import wrap as wrap
 
 __all__ = [
@@ -50,7 +50,7 @@ def initial_gradient(output: Any, gradient: Any) -> np.ndarray:
             raise RuntimeError(
                 f"backward needs a gradient unless the result is a scalar, got shape {list(output.array.shape)}"
             )
-        return np.ones(output.array.shape, output.array.dtype)
+        return np.array(1, output.array.dtype, ndmin=output.array.ndim)
     gradient = np.asarray(gradient.array if isinstance(gradient, Variable) else gradient, output.array.dtype)
     if gradient.shape != output.array.shape:
         raise RuntimeError(
@@ -89,23 +89,7 @@ def backward(
     """
     refuse_second(create_graph)
     roots = as_list(tensors)
-    leaves, _ = walk(roots, initial_gradients(roots, grad_tensors), bool(retain_graph))
-    for leaf, ((array, _),) in leaves.items():
-        before = leaf.gradient
-        if before is not None and (before.array.shape != array.shape or before.array.dtype != array.dtype):
-            raise RuntimeError(
-                f"a gradient {array.dtype}{list(array.shape)} cannot be added to the .grad that is there, "
-                f"{before.array.dtype}{list(before.array.shape)}"
-            )
-    for leaf, ((array, own),) in leaves.items():
-        if leaf.gradient is not None:
-            into = leaf.gradient.array
-            kernels.add(into, into, array)
-            leaf.gradient.version[0] += 1
-        elif own and array.flags.c_contiguous:
-            leaf.gradient = wrap(array)
-        else:
-            leaf.gradient = wrap(kernels.copy(kernels.empty_like(leaf.array), array))
+    accumulate(walk(roots, initial_gradients(roots, grad_tensors), bool(retain_graph))[0])
 
 
 def grad(
@@ -342,7 +326,11 @@ class Function:
     def apply(cls, *args: Any) -> Any:
         """The results of forward, on the tape where an argument requires a gradient."""
         tensors = [a for a in args if isinstance(a, Variable)]
-        return Custom.apply(*tensors, function=cls, args=args)
+        results = Custom.apply(*tensors, function=cls, args=args)
+        outputs = results if isinstance(results, tuple) else (results,)
+        for custom in [y.creator for y in outputs if y.creator is not None][:1]:
+            custom.settle(outputs)
+        return results
 
 
 class Custom(Operation):
@@ -369,8 +357,8 @@ class Custom(Operation):
         )
         return arrays if isinstance(results, tuple) else arrays[0]
 
-    def record(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
-        super().record(inputs, outputs)
+    def settle(self, outputs: Sequence[Any]) -> None:
+        """Once on the tape: what was marked as having no gradient has none, and arguments are let go of."""
         for y, made in zip(outputs, self.results, strict=True):
             if y.array is made.array:
                 y.version = made.version  # which save_for_backward watches
@@ -412,13 +400,11 @@ class Custom(Operation):
             arrays.append(result.array[...])
         return tuple(arrays)
 
-    def free(self) -> None:
-        function = self.function
-        super().free()
-        self.function = function  # which the name is taken from
-
     def name(self) -> str:
         return f"{self.function.__name__}Backward"
+
+
+Custom.of_class.kept = ("args", "context", "results")  # not the function, which the name is taken from
 
 
 class GradcheckError(RuntimeError):

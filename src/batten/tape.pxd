@@ -6,13 +6,24 @@ cdef class Variable:
     cdef public bint tracked
     cdef public Py_ssize_t index
 
+cdef class Kind:
+    cdef public tuple kept, watched
+    cdef public bint view
+
 cdef class Node:
+    cdef public Kind kind
     cdef public object edges, needs_input_grad, versions
     cdef public Py_ssize_t outputs, rebases, sequence
 
 cdef class Gradients:
     cdef public list heap
     cdef public dict pending, leaves
+    cdef object add(self, object node, object index, object array, object own)
+
+cdef Py_ssize_t latest
 
 cpdef object wrap(object array)
-cpdef bint alone(object array, object arrived, object results)
+cdef object record(object operation, tuple inputs, tuple outputs)
+cdef object check(object operation)
+cdef object free(object operation)
+cdef bint alone(object array, tuple arrived, tuple results)

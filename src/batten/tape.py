@@ -18,7 +18,6 @@ operation of every step passes through here: `tape.pxd` gives `Variable`, `Node`
 from __future__ import annotations
 
 import heapq
-import itertools
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -27,7 +26,7 @@ import numpy as np
 
 from . import _kernels as kernels
 
-__all__ = ["Node", "Operation", "Variable", "recording", "walk", "wrap"]
+__all__ = ["Node", "Operation", "Variable", "accumulate", "recording", "walk", "wrap"]
 
 
 class Recording(threading.local):
@@ -37,7 +36,7 @@ class Recording(threading.local):
 
 
 recording = Recording()
-sequence = itertools.count()
+latest = 0  # the number of the operation that was recorded last
 FLOATS = (np.dtype("float32"), np.dtype("float64"))  # what has gradients
 
 
@@ -60,6 +59,17 @@ class Variable:
     version: list[int]
 
 
+class Kind:
+    """What all operations of a class have in common."""
+
+    __slots__ = ("kept", "view", "watched")
+
+    def __init__(self, kept: Any, view: Any, watched: Any) -> None:
+        self.kept = kept  # every slot
+        self.view = view  # does the result show the memory of the first input?
+        self.watched = watched  # (slot, position of the input, -1 for the result)
+
+
 class Node:
     """An operation's place on the tape.
 
@@ -68,9 +78,10 @@ class Node:
     not have changed, and `sequence` when the operation was recorded.
     """
 
-    __slots__ = ("edges", "needs_input_grad", "outputs", "rebases", "sequence", "versions")
+    __slots__ = ("edges", "kind", "needs_input_grad", "outputs", "rebases", "sequence", "versions")
 
     edges: Any
+    kind: Kind
     needs_input_grad: Sequence[bool]
     outputs: int
     rebases: int
@@ -106,9 +117,8 @@ class Operation(Node):
 
     __slots__ = ()
 
-    view = False  # does the result show the memory of the first input?
-    kept: tuple[str, ...] = ()  # every slot of a subclass
-    watched: tuple[tuple[str, int], ...] = ()  # (slot, position of the input, -1 for the result)
+    view = False  # a subclass says whether its result shows the memory of the first input
+    of_class = Kind((), False, ())
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -118,10 +128,8 @@ class Operation(Node):
             slots.extend([names] if isinstance(names, str) else names)
         forward = getattr(cls, "forward", None)  # a base of several operations may have none
         names = forward.__code__.co_varnames[1 : forward.__code__.co_argcount] if forward else ()
-        cls.kept = tuple(slots)
-        cls.watched = tuple(
-            (slot, names.index(slot) if slot in names else -1) for slot in slots if slot in (*names, "y")
-        )
+        watched = [(slot, names.index(slot) if slot in names else -1) for slot in slots if slot in (*names, "y")]
+        cls.of_class = Kind(tuple(slots), cls.view, tuple(watched))
 
     forward: Callable[..., Any]  # a subclass names its own arrays
     backward: Callable[..., Any]
@@ -130,102 +138,45 @@ class Operation(Node):
     def apply(cls, *inputs: Any, **attributes: Any) -> Any:
         """The results for some tensors (or None, for an optional one), recorded where it matters."""
         x: Variable
-        operation = cls()
+        made: type = cls
+        operation = made.__new__(made)
         node: Node = operation
+        kind: Kind = cls.of_class
+        node.kind = kind
         for name in attributes:
             setattr(operation, name, attributes[name])
         arrays: list[Any] = []
         needs: list[Any] = []
-        enabled = recording.enabled
         recorded = False
         for x in inputs:
+            needed = False
             if x is None:
                 arrays.append(None)
-                needs.append(False)
-                continue
-            arrays.append(x.array)
-            if enabled and x.tracked:
-                needs.append(True)
-                recorded = True
             else:
-                needs.append(False)
+                arrays.append(x.array)
+                needed = x.tracked and (recorded or recording.enabled)
+                recorded = recorded or needed
+            needs.append(needed)
         node.needs_input_grad = needs
-        results = operation.forward(*arrays)
-        several = type(results) is tuple
-        outputs = tuple([wrap(y) for y in results]) if several else (wrap(results),)
-        if cls.view:
+        # The same call; one argument is the commonest, and goes faster without a tuple.
+        results = operation.forward(arrays[0]) if len(arrays) == 1 else operation.forward(*arrays)
+        if type(results) is not tuple:
+            y = wrap(results)
+            outputs: tuple[Any, ...] = (y,)
+        else:
+            outputs = tuple([wrap(y) for y in results])
+        if kind.view:
             for y in outputs:
                 operation.share(y, inputs[0])
         if recorded:
-            operation.record(inputs, outputs)
-        return outputs if several else outputs[0]
+            record(operation, inputs, outputs)
+        return outputs if type(results) is tuple else outputs[0]
 
     @staticmethod
     def share(y: Any, x: Any) -> None:
         """Lets y's changes count as x's, if it is a view of it: where strides forbid one, it is a copy."""
         if np.may_share_memory(y.array, x.array) or not y.array.size:
             y.version = x.version
-
-    def record(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
-        """Puts the operation on the tape, between its inputs and its outputs."""
-        x: Variable
-        y: Variable
-        creator: Node
-        node: Node = self
-        node.sequence = next(sequence)
-        node.outputs = len(outputs)
-        edges: list[Any] = []
-        node.edges = edges
-        for x, needed in zip(inputs, node.needs_input_grad):  # noqa: B905 (they are as many; strict costs time)
-            if not needed:
-                edges.append(None)
-            elif x.creator is None:
-                edges.append((x, 0))
-            else:
-                creator = x.creator
-                if x.creator.view and creator.rebases != x.version[1]:
-                    raise RuntimeError(
-                        f"a view made by {x.creator.name()} is used after the tensor that it shows was changed "
-                        "in place; take the view again after the change"
-                    )
-                edges.append((creator, x.index))
-        if self.watched:
-            versions: list[Any] = []
-            node.versions = versions
-            for slot, position in self.watched:
-                x = inputs[position] if position >= 0 else outputs[0]
-                if x is not None:
-                    versions.append((slot, x.version, x.version[0]))
-        if self.view and outputs:
-            y = outputs[0]
-            node.rebases = y.version[1]
-        for index, y in enumerate(outputs):
-            if y.array.dtype in FLOATS:
-                y.tracked = True
-                y.creator = self
-                y.index = index
-
-    def check(self) -> None:
-        """Refuses to go backward over an operation that is used up, or whose kept values were changed."""
-        if self.edges is None:
-            raise RuntimeError(
-                "this graph was walked backward before, and let go of what it kept; "
-                "use backward(retain_graph=True) the first time to walk it twice"
-            )
-        if self.watched:
-            for slot, version, then in self.versions:
-                if version[0] != then and getattr(self, slot, None) is not None:
-                    raise RuntimeError(
-                        f"a value that {self.name()} needs for its gradient ({slot}) was changed in place "
-                        f"after it was used: it is at version {version[0]}, expected version {then}"
-                    )
-
-    def free(self) -> None:
-        """Lets go of everything that was kept."""
-        self.edges = None
-        self.versions = None
-        for slot in self.kept:
-            setattr(self, slot, None)
 
     def name(self) -> str:
         """What messages and reprs call it, in PyTorch's way."""
@@ -235,12 +186,84 @@ class Operation(Node):
         return f"<{self.name()}>"
 
 
+def record(operation: Any, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
+    """Puts an operation on the tape, between its inputs and its outputs."""
+    global latest
+    x: Variable
+    y: Variable
+    creator: Node
+    node: Node = operation
+    kind: Kind = node.kind
+    latest += 1
+    node.sequence = latest
+    node.outputs = len(outputs)
+    edges: list[Any] = []
+    node.edges = edges
+    needs: list[Any] = node.needs_input_grad
+    for position, x in enumerate(inputs):
+        if not needs[position]:
+            edges.append(None)
+        elif x.creator is None:
+            edges.append((x, 0))
+        else:
+            creator = x.creator
+            if creator.kind.view and creator.rebases != x.version[1]:
+                raise RuntimeError(
+                    f"a view made by {x.creator.name()} is used after the tensor that it shows was changed "
+                    "in place; take the view again after the change"
+                )
+            edges.append((creator, x.index))
+    if kind.watched:
+        versions: list[Any] = []
+        node.versions = versions
+        for slot, position in kind.watched:
+            x = inputs[position] if position >= 0 else outputs[0]
+            if x is not None:
+                versions.append((slot, x.version, x.version[0]))
+    if kind.view and outputs:
+        y = outputs[0]
+        node.rebases = y.version[1]
+    for index, y in enumerate(outputs):
+        if y.array.dtype in FLOATS:
+            y.tracked = True
+            y.creator = operation
+            y.index = index
+
+
+def check(operation: Any) -> None:
+    """Refuses to go backward over an operation that is used up, or whose kept values were changed."""
+    node: Node = operation
+    if node.edges is None:
+        raise RuntimeError(
+            "this graph was walked backward before, and let go of what it kept; "
+            "use backward(retain_graph=True) the first time to walk it twice"
+        )
+    if node.kind.watched:
+        versions: list[Any] = node.versions
+        for slot, version, then in versions:
+            if version[0] != then and getattr(operation, slot, None) is not None:
+                raise RuntimeError(
+                    f"a value that {operation.name()} needs for its gradient ({slot}) was changed in place "
+                    f"after it was used: it is at version {version[0]}, expected version {then}"
+                )
+
+
+def free(operation: Any) -> None:
+    """Lets go of everything that an operation kept."""
+    node: Node = operation
+    node.edges = None
+    node.versions = None
+    for slot in node.kind.kept:
+        setattr(operation, slot, None)
+
+
 result_type: Any = Variable  # tensor.py puts Tensor here: the class of every result
 
 
 def wrap(array: np.ndarray) -> Any:
     """A tensor that shows an array, at the start of a tape of its own."""
-    tensor: Variable = result_type.__new__(result_type)
+    kind: type = result_type
+    tensor: Variable = kind.__new__(kind)
     tensor.array = array
     tensor.tracked = False
     tensor.gradient = None
@@ -260,7 +283,7 @@ class Gradients:
         self.pending: dict[Any, Any] = {}  # Operation -> for each output, None or (array, own)
         self.leaves: dict[Any, Any] = {}  # Variable -> [(array, own)]
 
-    def add(self, node: Any, index: int, array: np.ndarray, own: bool) -> None:
+    def add(self, node: Any, index: Any, array: Any, own: Any) -> None:
         """Adds an array to the gradient of output `index` of an operation, or of a leaf.
 
         `own` says that nobody else holds the array, so that it may be added to in place.
@@ -298,30 +321,58 @@ def walk(
         if x.creator is not None:
             watch.setdefault(x.creator, []).append(x)
     between = leading_to(roots, wanted) if wanted else None
-    for root, gradient in zip(roots, gradients, strict=True):
-        found.add(root.creator or root, root.index, gradient, False)
+    for number, root in enumerate(roots):
+        found.add(root.creator or root, root.index, gradients[number], False)
     while found.heap:
         operation = heapq.heappop(found.heap)[1]
-        sums = found.pending.pop(operation)
+        sums: list[Any] = found.pending.pop(operation)
         if between is not None:
             for x in watch.get(operation, ()):
                 if sums[x.index] is not None:
                     caught[id(x)] = sums[x.index] = (sums[x.index][0], False)
             if operation not in between:
                 continue
-        operation.check()
-        arrived = [None if s is None else s[0] for s in sums]
-        results = operation.backward(*arrived)
+        check(operation)
+        arrived = tuple([None if s is None else s[0] for s in sums])
+        results = operation.backward(arrived[0]) if len(arrived) == 1 else operation.backward(*arrived)
         if type(results) is not tuple:
             results = (results,)
         node = operation
         edges = node.edges
         if not retain_graph:
-            operation.free()
-        for edge, array in zip(edges, results, strict=True):
+            free(operation)
+        if len(results) != len(edges):
+            raise RuntimeError(
+                f"{operation.name()} returned {len(results)} gradients, expected {len(edges)}, one for each input"
+            )
+        for position, edge in enumerate(edges):
+            array = results[position]
             if edge is not None and array is not None:
                 found.add(edge[0], edge[1], array, alone(array, arrived, results))
     return found.leaves, caught
+
+
+def accumulate(leaves: dict[Any, Any]) -> None:
+    """Adds the gradients that `walk` found to those of the leaves."""
+    leaf: Variable
+    before: Variable
+    for leaf, ((array, _),) in leaves.items():
+        if leaf.gradient is not None:
+            before = leaf.gradient
+            if before.array.shape != array.shape or before.array.dtype != array.dtype:
+                raise RuntimeError(
+                    f"a gradient {array.dtype}{list(array.shape)} cannot be added to the .grad that is there, "
+                    f"{before.array.dtype}{list(before.array.shape)}"
+                )
+    for leaf, ((array, own),) in leaves.items():
+        if leaf.gradient is not None:
+            before = leaf.gradient
+            kernels.add(before.array, before.array, array)
+            before.version[0] += 1
+        elif own and array.flags.c_contiguous:
+            leaf.gradient = wrap(array)
+        else:
+            leaf.gradient = wrap(kernels.copy(kernels.empty_like(leaf.array), array))
 
 
 def alone(array: Any, arrived: Sequence[Any], results: Sequence[Any]) -> bool:

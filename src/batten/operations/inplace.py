@@ -121,14 +121,14 @@ def replace(x: Tensor, result: Tensor) -> Tensor:
 
 def take_place(x: Tensor, result: Tensor) -> None:
     """Makes the result's creator x's own."""
-    if x.creator.view if x.creator is not None else isinstance(x.array.base, np.ndarray):
+    if x.creator.kind.view if x.creator is not None else isinstance(x.array.base, np.ndarray):
         raise RuntimeError(
             "a view cannot be changed in place where the change is recorded for a gradient: "
             "write y = x.add(1) or y = x + 1 instead of x.add_(1) or x += 1"
         )
     # Values that are about to be overwritten may be needed for the gradient.
     creator: Any = result.creator
-    if creator.watched:
+    if creator.kind.watched:
         overwritten = [slot for slot, version, _ in creator.versions if version is x.version]
         for slot in overwritten:
             kept = getattr(creator, slot)
