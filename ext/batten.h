@@ -116,6 +116,9 @@ size_t batten_plan_sum(batten_sum_plan *plan, batten_loop *loop);
 /* The first of n indices that is not in 0 .. end - 1, or n; *ignored, unless ignored is NULL, may stand anywhere. */
 size_t batten_find_outside(const int64_t *index, size_t n, int64_t end, const int64_t *ignored);
 
+/* How many of n indices are not a value. */
+size_t batten_count_other(const int64_t *index, size_t n, int64_t value);
+
 /* ---- normalization ---- */
 
 enum { BATTEN_TILE_ROWS = 256, BATTEN_LAYER_ROWS = 32 }; /* their scratch has sums for every so many rows */

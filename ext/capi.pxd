@@ -50,6 +50,7 @@ cdef extern from "batten.h" nogil:
     size_t batten_product_plan(batten_product *p, batten_dtype type)
 
     size_t batten_find_outside(const int64_t *index, size_t n, int64_t end, const int64_t *ignored)
+    size_t batten_count_other(const int64_t *index, size_t n, int64_t value)
 
     ctypedef struct batten_group:
         size_t count

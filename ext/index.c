@@ -20,3 +20,11 @@ size_t batten_find_outside(const int64_t *index, size_t n, int64_t end, const in
     }
     return n;
 }
+
+size_t batten_count_other(const int64_t *index, size_t n, int64_t value)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++)
+        count += index[i] != value;
+    return count;
+}

@@ -123,7 +123,7 @@ static void sgd_piece(piece p, real momentum, real dampening, int nesterov, int 
 /* states: v, or none without momentum.  first[k] says that the k-th v is new, and so nought; first may be NULL. */
 void KERNEL(sgd)(const batten_group *group, const uint8_t *first, double momentum, double dampening, int nesterov)
 {
-    EACH_PIECE(1, sgd_piece(p, (real)momentum, (real)dampening, nesterov, first && first[k]));
+    EACH_PIECE(4, sgd_piece(p, (real)momentum, (real)dampening, nesterov, first && first[k]));
 }
 
 /* Adam's last line as w -= rate m / (sqrt(v) + eps): what is the same for all elements is put into rate and eps. */

@@ -139,7 +139,7 @@ class Operation(Node):
         """The results for some tensors (or None, for an optional one), recorded where it matters."""
         x: Variable
         made: type = cls
-        operation = made.__new__(made)
+        operation = made.__new__(made)  # type: ignore[call-overload]
         node: Node = operation
         kind: Kind = cls.of_class
         node.kind = kind
@@ -199,7 +199,7 @@ def record(operation: Any, inputs: Sequence[Any], outputs: Sequence[Any]) -> Non
     node.outputs = len(outputs)
     edges: list[Any] = []
     node.edges = edges
-    needs: list[Any] = node.needs_input_grad
+    needs = node.needs_input_grad
     for position, x in enumerate(inputs):
         if not needs[position]:
             edges.append(None)
@@ -263,7 +263,7 @@ result_type: Any = Variable  # tensor.py puts Tensor here: the class of every re
 def wrap(array: np.ndarray) -> Any:
     """A tensor that shows an array, at the start of a tape of its own."""
     kind: type = result_type
-    tensor: Variable = kind.__new__(kind)
+    tensor: Variable = kind.__new__(kind)  # type: ignore[call-overload]
     tensor.array = array
     tensor.tracked = False
     tensor.gradient = None

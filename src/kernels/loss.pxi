@@ -45,3 +45,9 @@ def nll_loss_backward(cnp.ndarray dx not None, cnp.ndarray dloss not None, cnp.n
                                       <const int64_t *>cnp.PyArray_DATA(target), w, dx.shape[0], dx.shape[1],
                                       dx.shape[2], ignore_index)
     return dx
+
+
+def count_other(cnp.ndarray index not None, int64_t value):
+    """How many indices are not a value"""
+    integers_in(index, cnp.NPY_INT64, False)
+    return capi.batten_count_other(<const int64_t *>cnp.PyArray_DATA(index), cnp.PyArray_SIZE(index), value)

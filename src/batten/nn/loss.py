@@ -68,7 +68,9 @@ class ClassLoss(Operation):
 
     def forward(self, x: np.ndarray, target: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
         self.shape = x.shape
-        self.target = np.ascontiguousarray(target, dtypes.int64).reshape(-1)
+        self.target = np.ascontiguousarray(target, dtypes.int64)
+        if self.target.ndim != 1:
+            self.target = self.target.reshape(-1)
         self.weight = None if weight is None else contiguous(weight)
         losses = kernels.empty(self.target.shape, x.dtype)
         try:
@@ -84,17 +86,16 @@ class ClassLoss(Operation):
         return kernels.sum(kernels.empty((), x.dtype), losses, self.scale)
 
     def total_weight(self) -> float:
-        counts = self.target != self.ignore_index
         if self.weight is None:
-            return int(np.count_nonzero(counts))
-        return float(self.weight[self.target[counts]].sum(dtype=np.float64))
+            return kernels.count_other(self.target, self.ignore_index)
+        return float(self.weight[self.target[self.target != self.ignore_index]].sum(dtype=np.float64))
 
     def backward(self, dy: np.ndarray) -> tuple[np.ndarray, None, None]:
         dlosses = kernels.empty(self.target.shape, dy.dtype)
         if self.reduction == "none":
             kernels.copy(dlosses.reshape(dy.shape), dy)
         else:
-            kernels.mul(dlosses, dy, np.asarray(self.scale, dy.dtype))
+            dlosses.fill(self.scale * float(dy))
         return self.gradient(dlosses), None, None
 
 
@@ -278,7 +279,8 @@ def class_operands(
 
 def index_shape(x: Tensor, axis: int) -> tuple[int, ...]:
     """The shape of class indices for scores x."""
-    return (*x.array.shape[:axis], *x.array.shape[axis + 1 :])
+    shape = x.array.shape
+    return shape[:axis] + shape[axis + 1 :]
 
 
 # ---- of numbers ----

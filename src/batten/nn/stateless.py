@@ -20,7 +20,8 @@ class Stateless(Module):
 
     function: ClassVar[Callable[..., Any]]
     __signature__: ClassVar[inspect.Signature]  # the constructor's
-    passed: ClassVar[tuple[str, ...]]  # the attributes that the function is given by name
+    passed: ClassVar[tuple[str, ...]]  # the attributes that the function is given behind its inputs
+    inputs: ClassVar[int]  # how many parameters stand before these
     shown: ClassVar[str | None]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -38,7 +39,10 @@ class Stateless(Module):
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         values = self.__dict__
-        return self.function(*inputs, **named, **{name: values[name] for name in self.passed})
+        passed = [values[name] for name in self.passed]
+        if len(inputs) == self.inputs and not named:
+            return self.function(*inputs, *passed)
+        return self.function(*inputs, **named, **dict(zip(self.passed, passed, strict=True)))
 
     def extra_repr(self) -> str:
         if self.shown is not None:
@@ -72,6 +76,9 @@ def stateless(name: str, function: Callable[..., Any], shown: str | None = None,
     """
     own = inspect.signature(function).parameters
     taken = parameters or {p.name: p.default for p in own.values() if p.default is not EMPTY and p.name != "training"}
+    passed = tuple([key for key in own if key in taken or key == "training"])
+    inputs = list(own).index(passed[0]) if passed else len(own)
+    assert tuple(own)[inputs : inputs + len(passed)] == passed, f"{name} passes what does not follow its inputs"
     return type(
         name,
         (Stateless,),
@@ -82,7 +89,8 @@ def stateless(name: str, function: Callable[..., Any], shown: str | None = None,
             "__signature__": inspect.Signature(
                 [inspect.Parameter(key, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=taken[key]) for key in taken]
             ),
-            "passed": tuple([key for key in own if key in taken or key == "training"]),
+            "passed": passed,
+            "inputs": inputs,
             "shown": shown,
         },
     )
