@@ -34,35 +34,14 @@ static inline real normalized(real x, struct statistics s)
     return (x - s.mean - s.excess) * s.rstd;
 }
 
-/* first = the sum over a row of one expression in j, and second that of another. */
-#define SUM_ROW(first, second, cols, term, other)              \
-    do {                                                       \
-        for (size_t begin = 0; begin < (cols); begin += RUN) { \
-            real firsts[LANES] = {0}, seconds[LANES] = {0};    \
-            const size_t end = smaller(begin + RUN, cols);     \
-            size_t j = begin;                                  \
-            for (; j + LANES <= end; j += LANES)               \
-                for (size_t lane = 0; lane < LANES; lane++) {  \
-                    const size_t at = j + lane;                \
-                    firsts[lane] += term;                      \
-                    seconds[lane] += other;                    \
-                }                                              \
-            for (size_t at = j; at < end; at++) {              \
-                firsts[at - j] += term;                        \
-                seconds[at - j] += other;                      \
-            }                                                  \
-            first += sum_lanes(firsts);                        \
-            second += sum_lanes(seconds);                      \
-        }                                                      \
-    } while (0)
-
 static void normalize_row(real *y, double *mean, double *rstd, const real *x, const real *gamma, const real *beta,
                           size_t cols, double eps)
 {
     const double n = cols ? (double)cols : 1;
     const real m = (real)(sum_run(x, cols, 1) / n);
     double d = 0, d2 = 0;
-    SUM_ROW(d, d2, cols, x[at] - m, (x[at] - m) * (x[at] - m));
+    ADD_ROW(d, cols, x[at] - m);
+    ADD_ROW(d2, cols, (x[at] - m) * (x[at] - m));
     d /= n;
     const double spread = d2 / n - d * d;
     *mean = m + d;
@@ -91,8 +70,8 @@ static void normalize_row_backward(real *dx, real *sums, const real *dy, const r
                                    const real *gamma, size_t cols)
 {
     double first = 0, second = 0;
-    SUM_ROW(first, second, cols, (gamma ? gamma[at] : 1) * dy[at],
-            (gamma ? gamma[at] : 1) * dy[at] * normalized(x[at], s));
+    ADD_ROW(first, cols, (gamma ? gamma[at] : 1) * dy[at]);
+    ADD_ROW(second, cols, (gamma ? gamma[at] : 1) * dy[at] * normalized(x[at], s));
     const real shift = (real)(first / (double)cols), slope = (real)(second / (double)cols);
     PRAGMA(omp simd)
     for (size_t j = 0; j < cols; j++)

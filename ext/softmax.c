@@ -5,7 +5,8 @@
  *
  * Subtracting the row's maximum keeps exp in range and cancels in the quotient.
  * Passes over a row find it in the first-level cache; rows are independent, so
- * threads take whole rows and never meet.
+ * threads take whole rows and never meet.  Maxima and sums go to lanes (sum.h): in one
+ * chain, each term would wait for the one before.
  *
  * Cross-entropy with label smoothing s and class weights w (1 without), t the target:
  *
@@ -18,15 +19,31 @@
  *
  * so that the logits and one number a row are all that is kept. */
 #include "elementary.h"
+#include "sum.h"
 
 enum { COST = 16 }; /* an exponential in elementary operations, or so */
 
-/* The maximum of a row; a NaN wins, so that it spreads over the row. */
+/* A NaN wins, so that it spreads over its row. */
+static inline real larger(real m, real x)
+{
+    return (x > m) | (x != x) ? x : m;
+}
+
 static real row_max(const real *x, size_t cols)
 {
-    real m = -INFINITY;
-    for (size_t j = 0; j < cols; j++)
-        m = x[j] > m || x[j] != x[j] ? x[j] : m;
+    real lanes[LANES], m = -INFINITY;
+    size_t j = 0;
+    for (size_t lane = 0; lane < LANES; lane++)
+        lanes[lane] = -INFINITY;
+    for (; j + LANES <= cols; j += LANES) {
+        PRAGMA(omp simd)
+        for (size_t lane = 0; lane < LANES; lane++)
+            lanes[lane] = larger(lanes[lane], x[j + lane]);
+    }
+    for (size_t lane = 0; j && lane < LANES; lane++)
+        m = larger(m, lanes[lane]);
+    for (; j < cols; j++)
+        m = larger(m, x[j]);
     return m;
 }
 
@@ -36,19 +53,17 @@ static real row_logsumexp(const real *x, size_t cols)
     const real m = row_max(x, cols);
     if (m == -INFINITY || m == INFINITY)
         return m;
-    real total = 0;
-    for (size_t j = 0; j < cols; j++)
-        total += exp_of(x[j] - m);
-    return m + log_of(total);
+    double total = 0;
+    ADD_ROW(total, cols, exp_of(x[at] - m));
+    return m + log_of((real)total);
 }
 
 static void softmax_row(real *y, const real *x, size_t cols)
 {
     const real m = row_max(x, cols);
-    real total = 0;
-    for (size_t j = 0; j < cols; j++)
-        total += y[j] = exp_of(x[j] - m);
-    const real scale = 1 / total;
+    double total = 0;
+    ADD_ROW(total, cols, y[at] = exp_of(x[at] - m));
+    const real scale = (real)(1 / total);
     for (size_t j = 0; j < cols; j++)
         y[j] *= scale;
 }
@@ -61,9 +76,10 @@ void KERNEL(softmax)(real *y, const real *x, size_t rows, size_t cols)
 /* dx = y (dy - sum_k dy_k y_k) */
 static void softmax_backward_row(real *dx, const real *dy, const real *y, size_t cols)
 {
-    real dot = 0;
-    for (size_t j = 0; j < cols; j++)
-        dot += dy[j] * y[j];
+    double total = 0;
+    ADD_ROW(total, cols, dy[at] * y[at]);
+    const real dot = (real)total;
+    PRAGMA(omp simd)
     for (size_t j = 0; j < cols; j++)
         dx[j] = y[j] * (dy[j] - dot);
 }
@@ -77,10 +93,10 @@ void KERNEL(softmax_backward)(real *dx, const real *dy, const real *y, size_t ro
 static void log_softmax_row(real *y, const real *x, size_t cols)
 {
     const real m = row_max(x, cols);
-    real total = 0;
-    for (size_t j = 0; j < cols; j++)
-        total += exp_of(x[j] - m);
-    const real log_total = log_of(total);
+    double total = 0;
+    ADD_ROW(total, cols, exp_of(x[at] - m));
+    const real log_total = log_of((real)total);
+    PRAGMA(omp simd)
     for (size_t j = 0; j < cols; j++)
         y[j] = (x[j] - m) - log_total;
 }
@@ -93,9 +109,8 @@ void KERNEL(log_softmax)(real *y, const real *x, size_t rows, size_t cols)
 /* dx = dy - exp(y) sum_k dy_k */
 static void log_softmax_backward_row(real *dx, const real *dy, const real *y, size_t cols)
 {
-    real total = 0;
-    for (size_t j = 0; j < cols; j++)
-        total += dy[j];
+    const real total = (real)sum_run(dy, cols, 1);
+    PRAGMA(omp simd)
     for (size_t j = 0; j < cols; j++)
         dx[j] = dy[j] - exp_of(y[j]) * total;
 }
@@ -122,10 +137,9 @@ static void cross_entropy_row(real *loss, real *lse, const real *x, int64_t targ
     *loss = (real)(1 - smoothing) * own * (*lse - x[target]);
     if (smoothing == 0) /* then an infinite logit elsewhere does no harm */
         return;
-    real others = 0;
-    for (size_t j = 0; j < cols; j++)
-        others += (weight ? weight[j] : 1) * (*lse - x[j]);
-    *loss += (real)(smoothing / (double)cols) * others;
+    double others = 0;
+    ADD_ROW(others, cols, (weight ? weight[at] : 1) * (*lse - x[at]));
+    *loss += (real)(smoothing / (double)cols * others);
 }
 
 void KERNEL(cross_entropy)(real *loss, real *lse, const real *x, const int64_t *target, const real *weight, size_t rows,
@@ -145,10 +159,11 @@ static void cross_entropy_backward_row(real *dx, real dloss, const real *x, real
         return;
     }
     const real share = (real)(smoothing / (double)cols), own = (real)(1 - smoothing) * (weight ? weight[target] : 1);
-    real total = own;
+    double sum = own;
     if (smoothing != 0)
-        for (size_t j = 0; j < cols; j++)
-            total += share * (weight ? weight[j] : 1);
+        ADD_ROW(sum, cols, share * (weight ? weight[at] : 1));
+    const real total = (real)sum;
+    PRAGMA(omp simd)
     for (size_t j = 0; j < cols; j++)
         dx[j] = dloss * (exp_of(x[j] - lse) * total - share * (weight ? weight[j] : 1));
     dx[target] -= dloss * own;

@@ -35,4 +35,24 @@ static inline double sum_run(const real *x, size_t n, ptrdiff_t stride)
     return total;
 }
 
+/* total += the sum over a row of a term that says what it is of, `at`, in the same order. */
+#define ADD_ROW(total, cols, term)                                       \
+    do {                                                                 \
+        for (size_t begin = 0; begin < (cols); begin += RUN) {           \
+            real lanes[LANES] = {0}, rest = 0;                           \
+            const size_t end = smaller(begin + RUN, cols);               \
+            size_t j = begin;                                            \
+            for (; j + LANES <= end; j += LANES) {                       \
+                PRAGMA(omp simd)                                         \
+                for (size_t lane = 0; lane < LANES; lane++) {            \
+                    const size_t at = j + lane;                          \
+                    lanes[lane] += term;                                 \
+                }                                                        \
+            }                                                            \
+            for (size_t at = j; at < end; at++)                          \
+                rest += term;                                            \
+            total += j > begin ? (double)sum_lanes(lanes) + rest : rest; \
+        }                                                                \
+    } while (0)
+
 #endif

@@ -318,7 +318,12 @@ class LayerNormOperation(Operation):
         dx, dweight, dbias = gradients(self, dy)
         rows = contiguous(dy).reshape(dx.shape)
         kernels.layer_norm_backward(dx, dweight, dbias, rows, self.x, self.mean, self.rstd, self.weight)
-        return dx.reshape(dy.shape), *[None if v is None else v.reshape(self.shape) for v in (dweight, dbias)]
+        return shaped(dx, dy.shape), shaped(dweight, self.shape), shaped(dbias, self.shape)
+
+
+def shaped(x: Any, shape: tuple[int, ...]) -> Any:
+    """x, if there is one, in a shape: itself where it has it, as a view would be copied to become a gradient."""
+    return x if x is None or x.shape == shape else x.reshape(shape)
 
 
 def layer_norm(
