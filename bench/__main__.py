@@ -5,6 +5,7 @@
     python bench --only gemm --peers batten torch --threads 1
     python bench --json new.json --plot new.png     all figures, and a picture of them
     python bench/compare.py old.json new.json       what has changed
+    python bench/instructions.py PROGRAM            instructions of a small step, held against a record
 
 What it measures, how, and why, is told in `src/batten/benchmark/__init__.py`, which
 `python bench --help` shows.  There is the suite, too, as `batten bench` has a part of it that

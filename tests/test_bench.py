@@ -309,6 +309,91 @@ def test_compare_refuses_other_files(tmp_path, content, message):
     assert (code, out) == (2, []) and len(err) == 1 and err[0].startswith("batten: " + message.format(path))
 
 
+# ---- counting instructions ----
+
+PROFILE = """\
+events: Ir
+summary: 1000
+
+fn=measured
+0 4
+cfn=batten_gemm
+calls=2 0
+0 300
+
+fn=batten_gemm
+0 10
+cfn=batten_gemm_f32_avx2
+calls=2 0
+0 290
+
+fn=relu
+0 600
+cfn=batten_relu
+calls=1 0
+0 96
+
+fn=batten_relu
+0 6
+fi=elsewhere.c
+0 40
+fe=here.c
+0 50
+
+fn=batten_team
+0 2
+"""
+
+
+@needs_checkout
+def test_instructions_of_a_kernel_are_its_own_and_those_it_calls():
+    assert load("instructions").totals(PROFILE) == {"gemm": 300, "relu": 96, "the whole step": 1000}
+
+
+@pytest.fixture
+def counting(monkeypatch, tmp_path, capsys):
+    """Holds some counts against a record: exit code, lines printed, lines on stderr."""
+
+    def run(counts, compiler="gcc 12.2.0", options=()):
+        module = load("instructions")
+        record = tmp_path / "instructions.json"
+        if not record.exists():
+            record.write_text(json.dumps({"compiler": "gcc 12.2.0", "counts": {"gemm": 2000, "relu": 100}}))
+        monkeypatch.setattr(module, "RECORD", record)
+        monkeypatch.setattr(module, "count", lambda program: {"compiler": compiler, "counts": counts})
+        monkeypatch.setattr(sys, "argv", ["instructions.py", "program", *options])
+        code, printed = module.main(), capsys.readouterr()
+        return code, [" ".join(line.split()) for line in printed.out.splitlines()], printed.err.splitlines()
+
+    return run
+
+
+@needs_checkout
+def test_more_instructions_than_recorded_are_an_error(counting):
+    table = ["instructions recorded now change", "gemm 2,000 2,200 +10.0%", "relu 100 104 +4.0%"]
+    error = "batten: over 5% more instructions than recorded: gemm"
+    assert counting({"gemm": 2200, "relu": 104}) == (2, table, [error])
+    other = "note: made by clang 19, recorded by gcc 12.2.0: nothing follows from it"
+    assert counting({"gemm": 2200, "relu": 104}, "clang 19") == (0, [*table, other], [])
+
+
+@needs_checkout
+def test_fewer_instructions_and_other_kernels_ask_to_be_recorded(counting):
+    code, out, err = counting({"gemm": 1000, "sgd": 7})
+    assert (code, err) == (0, []) and out[-1] == "note: not what is recorded, so record it: gemm, relu, sgd"
+    assert counting({"gemm": 1000, "sgd": 7}, options=["--record"]) == (0, [], [])
+    assert counting({"gemm": 1000, "sgd": 7})[1][1:] == ["gemm 1,000 1,000 +0.0%", "sgd 7 7 +0.0%"]
+
+
+@needs_checkout
+def test_counting_takes_valgrind(monkeypatch, capsys):
+    module = load("instructions")
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(sys, "argv", ["instructions.py", "program"])
+    assert module.main() == 2
+    assert capsys.readouterr().err == "batten: counting instructions takes valgrind, which is not installed\n"
+
+
 # ---- the cases ----
 
 
