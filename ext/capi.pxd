@@ -14,6 +14,7 @@ cdef extern from "batten.h" nogil:
 
     int batten_threads()
     void batten_set_threads(int n)
+    int batten_team(size_t work)
     const char *batten_openmp()
 
     ctypedef struct batten_memory:

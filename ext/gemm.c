@@ -419,4 +419,5 @@ void KERNEL(gemm)(real *c, const real *a, const real *b, const real *bias, real 
     }
     PRAGMA(omp parallel num_threads(p->team))
     multiply_share(&all, myself(), scratch);
+    batten_dismiss();
 }

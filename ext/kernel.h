@@ -41,6 +41,7 @@ typedef real vec __attribute__((vector_size(VBYTES)));
         if (team_size > 1) {                                                 \
             PRAGMA(omp parallel for schedule(static) num_threads(team_size)) \
             __VA_ARGS__                                                      \
+            batten_dismiss();                                                \
         } else {                                                             \
             __VA_ARGS__                                                      \
         }                                                                    \

@@ -8,6 +8,15 @@
  *   - the physical cores: two kernels on one core share its arithmetic units and
  *     gain nothing.
  *
+ * A team waits for its last member.  Where other processes want the processors, that
+ * one may wait for a slice of time, 1 to 10 ms, in each region: beside two busy
+ * processes a training step of 3 ms has been seen to take 400 ms, and 7 ms on one
+ * thread.  So a region that took far longer than its work can is taken for such a
+ * wait.  One may be an accident; after the next within a tenth of a second, kernels
+ * stay on one thread for twice as long as it took, and when the team is tried again
+ * and soon waits again, for twice as long as before, and so on.  Results are the same
+ * for any team, so nobody can tell but by the clock.
+ *
  * After fork the child has one thread, and GNU's OpenMP runtime waits for ever for
  * the others if it had a team before.  A forked child therefore runs serially. */
 #ifdef __linux__
@@ -20,6 +29,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #ifdef _OPENMP
 #include <omp.h>
@@ -150,17 +160,62 @@ int batten_threads(void)
 #endif
 }
 
+/* ---- teams ---- */
+
+/* Nanoseconds.  A pause, which may be nought, lasts from a late region to `resume`. */
+static atomic_llong resume, pause_length;
+enum { LATE = 1000000, ACCIDENT = 100000000, LONGEST_PAUSE = 250000000 };
+
+/* The region that this thread is about to begin. */
+static _Thread_local struct {
+    long long began;
+    size_t work;
+} region;
+
+static long long now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000000000LL + t.tv_nsec;
+}
+
 void batten_set_threads(int n)
 {
     batten_threads();
     atomic_store(&threads, n);
+    atomic_store(&resume, 0); /* who sets the number wants it to be tried */
+    atomic_store(&pause_length, 0);
 }
 
-/* A region costs about a microsecond to wake and to join, in which one core does
- * some ten thousand elementary operations; below twice that, one thread is faster. */
+/* WORTH elementary operations (one element of y = x + z each) take about 4 us on one
+ * core.  To wake two threads that spin and to join them takes 0.6 us, and 0.7 to 0.9
+ * with what moves between their caches: at WORTH, two take 0.7 to 0.9 of one's time,
+ * and at half of it up to 1.1.  `bench/threads.py` measures what becomes of that.
+ *
+ * It is all or one: GNU's runtime ends the threads that a smaller team leaves over,
+ * and starts others for the next. */
 int batten_team(size_t work)
 {
-    return work < 32768 ? 1 : batten_threads();
+    enum { WORTH = 32768 };
+    const int n = work < WORTH ? 1 : batten_threads();
+    if (n == 1)
+        return 1;
+    region.work = work;
+    region.began = now();
+    return region.began < atomic_load_explicit(&resume, memory_order_relaxed) ? 1 : n;
+}
+
+void batten_dismiss(void)
+{
+    /* A nanosecond an operation is eight times what one thread takes. */
+    const long long end = now(), took = end - region.began;
+    if (took < LATE + (long long)region.work)
+        return;
+    const long long before = atomic_load(&pause_length), since = end - atomic_load(&resume);
+    long long length = since > ACCIDENT + before ? 0 : before ? 2 * before : 2 * took;
+    length = length < LONGEST_PAUSE ? length : LONGEST_PAUSE;
+    atomic_store(&pause_length, length);
+    atomic_store(&resume, end + length);
 }
 
 const char *batten_openmp(void)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -45,6 +47,51 @@ def test_by_default_no_more_than_the_processors_that_may_be_used():
     assert int(python(COUNT, OMP_NUM_THREADS="nonsense").stdout) >= 1
     one = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))});" + COUNT
     assert python(one).stdout.strip() == "1"
+
+
+@needs_openmp
+def test_small_work_stays_on_one_thread(threads):
+    threads(3)
+    assert [kernels.team(work) for work in (0, 1, 32767, 32768, 1 << 40)] == [1, 1, 1, 3, 3]
+    threads(1)
+    assert kernels.team(1 << 40) == 1
+
+
+LATE = """
+import batten, numpy as np, time
+from batten import _kernels as kernels
+batten.set_num_threads(3)
+x = np.ones(1 << 20, np.float32)
+y = x.copy()
+
+def until(team):
+    while kernels.team(1 << 40) != team:
+        if team == 1:
+            kernels.add(y, x, x)
+        else:
+            time.sleep(0.01)
+    print(team, flush=True)
+
+until(1)
+until(3)
+until(1)
+batten.set_num_threads(4)
+print(kernels.team(1 << 40), (y == 2).all())
+"""
+
+
+@needs_openmp
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs signals that stop a process")
+def test_a_team_that_had_to_wait_is_given_up_for_a_while():
+    """A process that is stopped in a region waits for a processor like one beside which others compute."""
+    process = subprocess.Popen([sys.executable, "-c", LATE], stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
+        for stop_or_go in (signal.SIGSTOP, signal.SIGCONT):
+            process.send_signal(stop_or_go)
+            time.sleep(0.02)
+    process.kill()
+    assert process.communicate()[0].splitlines() == ["1", "3", "1", "4 True"]
 
 
 @pytest.mark.parametrize("isa", kernels.isas())

@@ -93,6 +93,11 @@ def set_num_threads(int n):
     capi.batten_set_threads(n)
 
 
+def team(size_t work):
+    """How many threads a kernel with so many elementary operations would get now."""
+    return capi.batten_team(work)
+
+
 try:
     set_isa(os.environ.get("BATTEN_ISA"))
 except ValueError as error:
