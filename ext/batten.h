@@ -122,7 +122,7 @@ size_t batten_count_other(const int64_t *index, size_t n, int64_t value);
 
 /* ---- normalization ---- */
 
-enum { BATTEN_TILE_ROWS = 256, BATTEN_LAYER_ROWS = 32 }; /* their scratch has sums for every so many rows */
+enum { BATTEN_TILE_ROWS = 64, BATTEN_LAYER_ROWS = 32 }; /* their scratch has sums for every so many rows */
 
 /* ---- probes of the machine ---- */
 

@@ -47,6 +47,23 @@ typedef real vec __attribute__((vector_size(VBYTES)));
         }                                                                    \
     } while (0)
 
+/* TEAM(work, body) wakes a team once for several loops.  Within its body, each
+ * SHARED(loop) is shared like a PARALLEL one, and begins when the one before is done;
+ * what stands outside of these loops is done by every member. */
+#define TEAM(work, ...)                                 \
+    do {                                                \
+        const int team_size = batten_team(work);        \
+        if (team_size > 1) {                            \
+            PRAGMA(omp parallel num_threads(team_size)) \
+            {                                           \
+                __VA_ARGS__                             \
+            }                                           \
+        } else {                                        \
+            __VA_ARGS__                                 \
+        }                                               \
+    } while (0)
+#define SHARED(...) PRAGMA(omp for schedule(static)) __VA_ARGS__
+
 /* Blocks of this many elements are the unit of elementwise work and of sums. */
 enum { BLOCK = BATTEN_BLOCK };
 

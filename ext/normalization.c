@@ -1,268 +1,484 @@
-/* Batch normalization over the rows of a matrix (Ioffe & Szegedy 2015, Algorithm 1).
+/* Batch normalization over the rows of a matrix (Ioffe & Szegedy 2015, Algorithm 1),
+ * by itself or with a relu behind it.
  *
  *     mean[j] = sum_i x[i][j] / n,    var[j] = sum_i (x[i][j] - mean[j])^2 / n
- *     y[i][j] = gamma[j] (x[i][j] - mean[j]) rstd[j] + beta[j],    rstd = 1 / sqrt(var + eps)
+ *     y[i][j] = act(gamma[j] (x[i][j] - mean[j]) rstd[j] + beta[j]),    rstd = 1 / sqrt(var + eps)
  *
- * Columns are the lanes of the vectors.  The matrix is cut into tiles of ROWS x
- * COLUMNS, which threads share; a tile leaves its sums in scratch, and the sums of
- * a column's tiles are added from the top down, so the team does not matter.  A
- * second walk over the tiles writes the result as
+ * Columns are the lanes of the vectors.  The matrix is cut into tiles, which threads
+ * share; a tile leaves its sums in scratch, and the sums of a column's tiles are added
+ * from the top down, so the team does not matter.  A second walk over the tiles writes
+ * the result as
  *
- *     y = (x - mean) scale + shift     with three numbers a column.
+ *     y = act((x - mean) scale + shift)     with three numbers a column.
  *
  * Sums are in double precision and of d = x - k, where k is the column's first
  * element: var = sum d^2 / n - (sum d / n)^2 loses no digits that matter, for k is
- * one of the n numbers and so (k - mean)^2 <= n var.  In float the mean is rounded
- * to the type when it is stored, by which x - mean would be off for columns far from
- * nought; shift makes up for it, and backward finds it again. */
+ * one of the n numbers and so (k - mean)^2 <= n var.  Statistics are kept in double,
+ * too.  x - mean is taken with the mean rounded to the type, by which it would be off
+ * for columns far from nought; shift makes up for it.
+ *
+ * Backward finds the sign of what relu was given by the same operations on the same
+ * numbers, so that forward need keep neither its result nor a mask. */
 #include "kernel.h"
+#include <string.h>
 
-enum { ROWS = BATTEN_TILE_ROWS, COLUMNS = 64 };
+enum { ROWS = BATTEN_TILE_ROWS, COLUMNS = 512, FINISHED = 128 };
 
 struct tile {
     size_t row, column, height, width;
 };
 
-static struct tile tile_at(size_t i, size_t rows, size_t cols)
+/* Tiles have COLUMNS columns, and the last one in a row also those that are left over:
+ * none is narrower than that unless the matrix is. */
+static size_t tiles_across(size_t cols)
 {
-    const size_t across = blocks_of(cols, COLUMNS), row = i / across * ROWS, column = i % across * COLUMNS;
-    return (struct tile){row, column, smaller(ROWS, rows - row), smaller(COLUMNS, cols - column)};
+    return cols < COLUMNS ? 1 : cols / COLUMNS;
 }
 
 static size_t tiles(size_t rows, size_t cols)
 {
-    return blocks_of(rows, ROWS) * blocks_of(cols, COLUMNS);
+    return blocks_of(rows, ROWS) * tiles_across(cols);
 }
 
-/* ---- the two walks over the tiles ---- */
-
-/* scratch[block][0, 1][cols] = a tile's sums of d and d^2, d = x - the column's first element. */
-static void sum_tile(double *scratch, const real *x, struct tile t, size_t cols)
+static struct tile tile_at(size_t i, size_t rows, size_t cols)
 {
-    double k[COLUMNS], first[COLUMNS] = {0}, second[COLUMNS] = {0};
-    for (size_t j = 0; j < t.width; j++)
-        k[j] = x[t.column + j];
-    for (size_t i = 0; i < t.height; i++) {
-        const real *const row = x + (t.row + i) * cols + t.column;
-        PRAGMA(omp simd)
-        for (size_t j = 0; j < t.width; j++) {
-            const double d = row[j] - k[j];
-            first[j] += d;
-            second[j] += d * d;
-        }
-    }
-    double *const sums = scratch + t.row / ROWS * 2 * cols + t.column;
-    for (size_t j = 0; j < t.width; j++)
-        sums[j] = first[j], sums[cols + j] = second[j];
+    const size_t across = tiles_across(cols), row = i / across * ROWS, column = i % across * COLUMNS;
+    return (struct tile){row, column, smaller(ROWS, rows - row), i % across + 1 < across ? COLUMNS : cols - column};
 }
 
-/* scratch[block][0, 1, 2][cols] = a tile's sums of d, dy and d dy, d = x - mean. */
-static void sum_tile_backward(double *scratch, const real *dy, const real *x, const real *mean, struct tile t,
-                              size_t cols)
+/* What so many operations an element are worth waking a team for. */
+static size_t work(size_t operations, size_t rows, size_t cols)
 {
-    double center[COLUMNS], first[COLUMNS] = {0}, second[COLUMNS] = {0}, third[COLUMNS] = {0};
-    for (size_t j = 0; j < t.width; j++)
-        center[j] = mean[t.column + j];
-    for (size_t i = 0; i < t.height; i++) {
-        const size_t at = (t.row + i) * cols + t.column;
-        PRAGMA(omp simd)
-        for (size_t j = 0; j < t.width; j++) {
-            const double d = x[at + j] - center[j], g = dy[at + j];
-            first[j] += d;
-            second[j] += g;
-            third[j] += d * g;
-        }
-    }
-    double *const sums = scratch + t.row / ROWS * 3 * cols + t.column;
-    for (size_t j = 0; j < t.width; j++)
-        sums[j] = first[j], sums[cols + j] = second[j], sums[2 * cols + j] = third[j];
+    return tiles(rows, cols) > 1 ? operations * rows * cols : 0;
 }
 
-/* The sum over all tiles of a column, from the top down. */
-static double total(const double *sums, size_t rows, size_t stride)
-{
-    double sum = 0;
-    for (size_t block = 0; block < blocks_of(rows, ROWS); block++)
-        sum += sums[block * stride];
-    return sum;
-}
-
-/* What a walk that writes knows of the columns of its tile. */
+/* What a walk knows of the columns of its tile. */
 struct columns {
-    real mean[COLUMNS], scale[COLUMNS], shift[COLUMNS], slope[COLUMNS];
+    real mean[2 * COLUMNS], scale[2 * COLUMNS], shift[2 * COLUMNS];
 };
 
-/* y = (x - mean) scale + shift */
-static void write_tile(real *y, const real *x, const struct columns *c, struct tile t, size_t cols)
+static inline real normalized(real x, real mean, real scale, real shift)
 {
-    for (size_t i = 0; i < t.height; i++) {
-        const size_t at = (t.row + i) * cols + t.column;
-        PRAGMA(omp simd)
-        for (size_t j = 0; j < t.width; j++)
-            y[at + j] = (x[at + j] - c->mean[j]) * c->scale[j] + c->shift[j];
+    return (x - mean) * scale + shift;
+}
+
+/* ---- sums ---- */
+
+/* The sums of two terms an element, with d = x - mean: of d and d^2, or of dy and d dy,
+ * where dy may be stopped by a relu behind y. */
+enum terms { OF_X, OF_DY, OF_DY_BEFORE_RELU };
+
+/* As many numbers as there are doubles in a register, in the type and in double. */
+enum { LANES = VBYTES / sizeof(double) };
+typedef real narrow __attribute__((vector_size(LANES * sizeof(real))));
+typedef real loose __attribute__((vector_size(LANES * sizeof(real)), aligned(sizeof(real)), may_alias));
+typedef double wide __attribute__((vector_size(VBYTES)));
+typedef double loose_wide __attribute__((vector_size(VBYTES), aligned(sizeof(double)), may_alias));
+
+/* The numbers in double.  They are named one by one because GCC 12 makes a single
+ * instruction of that, and several of __builtin_convertvector. */
+static inline __attribute__((always_inline)) wide widened(narrow x)
+{
+#if VBYTES == 64
+    return (wide){x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7]};
+#elif VBYTES == 32
+    return (wide){x[0], x[1], x[2], x[3]};
+#else
+    return (wide){x[0], x[1]};
+#endif
+}
+
+/* dy where relu let y through. */
+static inline __attribute__((always_inline)) narrow let_through(narrow dy, narrow y)
+{
+    const __typeof__(y <= y) stopped = y <= (narrow){0}, bits = (__typeof__(y <= y))dy;
+    return (narrow)(bits & ~stopped);
+}
+
+/* first, second = the sums of `vectors` vectors of columns.  A row's vectors lie next to
+ * each other, which the caches fetch ahead; they are as many as there are registers for.
+ * The accumulators have names because GCC 12 writes an array of them to the stack at
+ * every step. */
+#if VBYTES == 64 || defined(__aarch64__)
+#define EACH_VECTOR(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
+enum { VECTORS = 8, STRIP = VECTORS * LANES };
+#else
+#define EACH_VECTOR(DO) DO(0) DO(1) DO(2) DO(3)
+enum { VECTORS = 4, STRIP = VECTORS * LANES };
+#endif
+
+#define OF_COLUMNS(v, i) ((const loose *)((v) + j))[i < vectors ? i : 0]
+#define LOAD(i)                                                                        \
+    const narrow mean##i = OF_COLUMNS(c->mean, i), scale##i = OF_COLUMNS(c->scale, i), \
+                 shift##i = OF_COLUMNS(c->shift, i);                                   \
+    const wide center##i = widened(mean##i);                                           \
+    wide first##i = {0}, second##i = {0};
+#define ADD(i)                                                                                            \
+    if (i < vectors) {                                                                                    \
+        const narrow value = ((const loose *)x)[i];                                                       \
+        const wide d = widened(value) - center##i;                                                        \
+        wide term = d;                                                                                    \
+        if (terms == OF_DY)                                                                               \
+            term = widened(((const loose *)dy)[i]);                                                       \
+        if (terms == OF_DY_BEFORE_RELU)                                                                   \
+            term = widened(let_through(((const loose *)dy)[i], (value - mean##i) * scale##i + shift##i)); \
+        first##i += term;                                                                                 \
+        second##i += d * term;                                                                            \
+    }
+#define STORE(i)                                     \
+    if (i < vectors) {                               \
+        ((loose_wide *)(first + j))[i] = first##i;   \
+        ((loose_wide *)(second + j))[i] = second##i; \
+    }
+static inline
+    __attribute__((always_inline)) void sum_strip(double *first, double *second, const real *x, const real *dy,
+                                                  const struct columns *c, size_t j, size_t rows, size_t cols,
+                                                  const int vectors, const enum terms terms)
+{
+    EACH_VECTOR(LOAD)
+    for (x += j, dy += j; rows > 0; rows--, x += cols, dy += cols) {
+        EACH_VECTOR(ADD)
+    }
+    EACH_VECTOR(STORE)
+}
+
+/* The same for one column of a matrix that is narrower than a vector. */
+static inline __attribute__((always_inline)) void sum_column(double *first, double *second, const real *x,
+                                                             const real *dy, const struct columns *c, size_t j,
+                                                             size_t rows, size_t cols, const enum terms terms)
+{
+    first[j] = second[j] = 0;
+    for (size_t at = j; at < rows * cols; at += cols) {
+        const double d = (double)x[at] - c->mean[j];
+        double term = terms == OF_X ? d : dy[at];
+        if (terms == OF_DY_BEFORE_RELU && normalized(x[at], c->mean[j], c->scale[j], c->shift[j]) <= 0)
+            term = 0;
+        first[j] += term;
+        second[j] += d * term;
     }
 }
 
-/* dx = (dy - shift - (x - mean) slope) scale */
-static void write_tile_backward(real *dx, const real *dy, const real *x, const struct columns *c, struct tile t,
-                                size_t cols)
+/* scratch[block][0, 1][cols] = a tile's sums.  Where fewer columns are left than a
+ * vector has lanes, the last vector begins before them: some sums are found twice. */
+static inline __attribute__((always_inline)) void sum_tile(double *scratch, const real *x, const real *dy,
+                                                           const struct columns *c, struct tile t, size_t cols,
+                                                           const enum terms terms)
 {
-    for (size_t i = 0; i < t.height; i++) {
-        const size_t at = (t.row + i) * cols + t.column;
+    const size_t at = t.row * cols + t.column, vectors = t.width / LANES * LANES;
+    double *const first = scratch + t.row / ROWS * 2 * cols + t.column, *const second = first + cols;
+    size_t j = 0;
+    for (; j + STRIP <= vectors; j += STRIP)
+        sum_strip(first, second, x + at, dy + at, c, j, t.height, cols, VECTORS, terms);
+    for (; j < vectors; j += LANES)
+        sum_strip(first, second, x + at, dy + at, c, j, t.height, cols, 1, terms);
+    if (j < t.width && vectors)
+        sum_strip(first, second, x + at, dy + at, c, t.width - LANES, t.height, cols, 1, terms);
+    for (; j < t.width && !vectors; j++)
+        sum_column(first, second, x + at, dy + at, c, j, t.height, cols, terms);
+}
+
+/* The sums over all tiles of some columns, from the top down, in the place of the first tiles'. */
+static void add_tiles(double *scratch, size_t begin, size_t end, size_t rows, size_t cols)
+{
+    for (size_t block = 1; block < blocks_of(rows, ROWS); block++) {
+        const double *const sums = scratch + block * 2 * cols;
         PRAGMA(omp simd)
-        for (size_t j = 0; j < t.width; j++)
-            dx[at + j] = (dy[at + j] - c->shift[j] - (x[at + j] - c->mean[j]) * c->slope[j]) * c->scale[j];
+        for (size_t j = begin; j < end; j++) {
+            scratch[j] += sums[j];
+            scratch[cols + j] += sums[cols + j];
+        }
     }
 }
 
 /* ---- training ---- */
 
-/* running = (1 - momentum) running + momentum statistic, where there is one. */
-static void follow(real *running, double momentum, double statistic)
+static void sum_tile_forward(double *scratch, const real *x, struct tile t, size_t cols)
 {
-    if (running)
-        *running = (real)((1 - momentum) * *running + momentum * statistic);
+    struct columns c; /* nobody knows the mean yet: the first row takes its place */
+    memcpy(c.mean, x + t.column, t.width * sizeof(real));
+    sum_tile(scratch, x, x, &c, t, cols, OF_X);
 }
 
-/* From a column's sums, its statistics; then scale and shift take the place of the first tile's sums. */
-static void finish(real *mean, real *rstd, real *running_mean, real *running_var, const real *first, const real *gamma,
-                   const real *beta, double *sums, size_t rows, size_t cols, double eps, double momentum)
+/* running = (1 - momentum) running + momentum statistic */
+static inline real moved_to(real running, double momentum, double statistic)
 {
-    const double n = (double)rows, d = total(sums, rows, 2 * cols) / n;
-    const double excess = total(sums + cols, rows, 2 * cols) / n - d * d, var = excess < 0 ? 0 : excess;
-    const double center = *first + d, r = 1 / sqrt(var + eps), scale = gamma ? *gamma * r : r;
-    *mean = (real)center;
-    *rstd = (real)r;
-    follow(running_mean, momentum, center);
-    follow(running_var, momentum, rows > 1 ? var * (n / (n - 1)) : var);
-    sums[0] = scale;
-    sums[cols] = (beta ? *beta : 0) + (*mean - center) * scale;
+    return (real)((1 - momentum) * running + momentum * statistic);
 }
 
-static void normalize_tile(real *y, const real *x, const real *mean, const double *scratch, struct tile t, size_t cols)
+/* From the sums of some columns their statistics. */
+static void finish(double *kept, real *running_mean, real *running_var, const real *x, const real *gamma,
+                   const real *beta, double *scratch, size_t begin, size_t end, size_t rows, size_t cols, double eps,
+                   double momentum)
+{
+    const double n = (double)rows, unbiased = rows > 1 ? n / (n - 1) : 1;
+    double *const mean = kept, *const rstd = kept + cols, *const shift = kept + 2 * cols, *const var = scratch + cols;
+    add_tiles(scratch, begin, end, rows, cols);
+    PRAGMA(omp simd)
+    for (size_t j = begin; j < end; j++) {
+        const double d = scratch[j] / n, excess = var[j] / n - d * d;
+        var[j] = excess < 0 ? 0 : excess;
+        mean[j] = x[j] + d;
+        rstd[j] = 1 / sqrt(var[j] + eps);
+    }
+    PRAGMA(omp simd)
+    for (size_t j = begin; j < end; j++)
+        shift[j] = (beta ? beta[j] : 0) + ((real)mean[j] - mean[j]) * ((gamma ? gamma[j] : 1) * rstd[j]);
+    PRAGMA(omp simd)
+    for (size_t j = begin; j < (running_mean ? end : begin); j++)
+        running_mean[j] = moved_to(running_mean[j], momentum, mean[j]);
+    PRAGMA(omp simd)
+    for (size_t j = begin; j < (running_var ? end : begin); j++)
+        running_var[j] = moved_to(running_var[j], momentum, var[j] * unbiased);
+}
+
+/* What forward kept of a tile's columns, in the type. */
+static void load_columns(struct columns *c, const double *kept, const real *gamma, struct tile t, size_t cols)
+{
+    PRAGMA(omp simd)
+    for (size_t j = 0; j < t.width; j++) {
+        const size_t k = t.column + j;
+        c->mean[j] = (real)kept[k];
+        c->scale[j] = (real)((gamma ? gamma[k] : 1) * kept[cols + k]);
+        c->shift[j] = (real)kept[2 * cols + k];
+    }
+}
+
+static inline __attribute__((always_inline)) void write_rows(real *y, const real *x, const struct columns *c,
+                                                             struct tile t, size_t cols, const int relu)
+{
+    for (size_t i = 0; i < t.height; i++) {
+        const size_t at = (t.row + i) * cols + t.column;
+        PRAGMA(omp simd)
+        for (size_t j = 0; j < t.width; j++) {
+            const real value = normalized(x[at + j], c->mean[j], c->scale[j], c->shift[j]);
+            y[at + j] = relu && value < 0 ? 0 : value;
+        }
+    }
+}
+
+static void write_tile(real *y, const real *x, const struct columns *c, struct tile t, size_t cols, int relu)
+{
+    if (relu)
+        write_rows(y, x, c, t, cols, 1);
+    else
+        write_rows(y, x, c, t, cols, 0);
+}
+
+static void normalize_tile(real *y, const real *x, const double *kept, const real *gamma, struct tile t, size_t cols,
+                           int relu)
 {
     struct columns c;
-    for (size_t j = 0; j < t.width; j++) {
-        c.mean[j] = mean[t.column + j];
-        c.scale[j] = (real)scratch[t.column + j];
-        c.shift[j] = (real)scratch[cols + t.column + j];
-    }
-    write_tile(y, x, &c, t, cols);
+    load_columns(&c, kept, gamma, t, cols);
+    write_tile(y, x, &c, t, cols, relu);
 }
 
-/* y (rows, cols); mean, rstd (cols) of the rows, kept for backward; the running
- * statistics (cols) move towards mean and the unbiased variance.  gamma, beta (cols)
- * and the running statistics may be NULL.  scratch: 2 cols doubles for each row of
- * tiles.  Without rows there are no statistics: mean is 0, var 1, and the running
- * ones stay. */
-void KERNEL(batch_norm)(real *y, real *mean, real *rstd, real *running_mean, real *running_var, const real *x,
-                        const real *gamma, const real *beta, double *scratch, size_t rows, size_t cols, double eps,
-                        double momentum)
+/* y (rows, cols); with relu, what is negative becomes nought.  kept (3, cols) is for
+ * backward: of each column mean, rstd and shift.  The running statistics (cols) move
+ * towards mean and the unbiased variance.  gamma, beta (cols) and the running
+ * statistics may be NULL.  scratch: 2 cols doubles for each row of tiles.  Without rows
+ * there are no statistics: mean is 0, var 1, and the running ones stay. */
+void KERNEL(batch_norm)(real *y, double *kept, real *running_mean, real *running_var, const real *x, const real *gamma,
+                        const real *beta, double *scratch, size_t rows, size_t cols, double eps, double momentum,
+                        int relu)
 {
     if (!rows) {
         for (size_t j = 0; j < cols; j++)
-            mean[j] = 0, rstd[j] = 1;
+            kept[j] = 0, kept[cols + j] = 1, kept[2 * cols + j] = beta ? beta[j] : 0;
         return;
     }
-    PARALLEL(2 * rows * cols, for (size_t i = 0; i < tiles(rows, cols); i++)
-        sum_tile(scratch, x, tile_at(i, rows, cols), cols););
-    for (size_t j = 0; j < cols; j++)
-        finish(mean + j, rstd + j, running_mean ? running_mean + j : NULL, running_var ? running_var + j : NULL, x + j,
-               gamma ? gamma + j : NULL, beta ? beta + j : NULL, scratch + j, rows, cols, eps, momentum);
-    PARALLEL(rows * cols, for (size_t i = 0; i < tiles(rows, cols); i++)
-        normalize_tile(y, x, mean, scratch, tile_at(i, rows, cols), cols););
+    TEAM(work(3, rows, cols),
+        SHARED(for (size_t i = 0; i < tiles(rows, cols); i++)
+            sum_tile_forward(scratch, x, tile_at(i, rows, cols), cols);)
+        SHARED(for (size_t j = 0; j < cols; j += FINISHED)
+            finish(kept, running_mean, running_var, x, gamma, beta, scratch, j, smaller(j + FINISHED, cols), rows,
+                   cols, eps, momentum);)
+        SHARED(for (size_t i = 0; i < tiles(rows, cols); i++)
+            normalize_tile(y, x, kept, gamma, tile_at(i, rows, cols), cols, relu);));
 }
 
-/* With xhat = (x - mean) rstd:
+/* With xhat = (x - mean) rstd, and dy stopped where relu did:
  *
  *     dbeta = sum dy,    dgamma = sum dy xhat
  *     dx = gamma rstd (dy - sum dy / n - xhat (sum dy xhat) / n)
  *
- * d = x - mean is taken with the rounded mean, so its own mean is not quite nought:
- * sum dy xhat = rstd (sum dy d - (sum d / n) sum dy), and as xhat in the last term is
- * rstd (d - sum d / n).  Three numbers a column are left for
- * dx = (dy - shift - d slope) scale, in the place of the first tile's sums. */
-static void finish_backward(real *dgamma, real *dbeta, real rstd, const real *gamma, double *sums, size_t rows,
-                            size_t cols)
+ * d = x - m is taken with the rounded mean m, so that xhat = rstd (d - (mean - m)) and
+ *
+ *     sum dy xhat = rstd (sum dy d - (mean - m) sum dy)
+ *     dx = (dy - offset - d slope) scale.
+ *
+ * offset and slope take the place of the first tiles' sums. */
+static void finish_backward(real *dgamma, real *dbeta, const double *kept, double *scratch, size_t begin, size_t end,
+                            size_t rows, size_t cols)
 {
-    const double n = rows ? (double)rows : 1, r = rstd;
-    const double d = total(sums, rows, 3 * cols) / n, dy = total(sums + cols, rows, 3 * cols);
-    const double d_dy = total(sums + 2 * cols, rows, 3 * cols) - d * dy, slope = r * r * d_dy / n;
-    if (dgamma)
-        *dgamma = (real)(r * d_dy);
-    if (dbeta)
-        *dbeta = (real)dy;
-    sums[0] = gamma ? *gamma * r : r;
-    sums[cols] = dy / n - slope * d;
-    sums[2 * cols] = slope;
+    const double n = (double)rows;
+    add_tiles(scratch, begin, end, rows, cols);
+    for (size_t j = begin; j < (dbeta ? end : begin); j++)
+        dbeta[j] = (real)scratch[j];
+    for (size_t j = begin; j < end; j++) {
+        const double excess = kept[j] - (real)kept[j], rstd = kept[cols + j], dy = scratch[j];
+        const double dy_xhat = rstd * (scratch[cols + j] - excess * dy), slope = rstd * dy_xhat / n;
+        scratch[j] = dy / n - slope * excess;
+        scratch[cols + j] = slope;
+        if (dgamma)
+            dgamma[j] = (real)dy_xhat;
+    }
 }
 
-static void normalize_tile_backward(real *dx, const real *dy, const real *x, const real *mean, const double *scratch,
-                                    struct tile t, size_t cols)
+/* Without rows all sums are nought. */
+static void no_gradients(real *dgamma, real *dbeta, size_t cols)
+{
+    for (size_t j = 0; j < cols; j++) {
+        if (dgamma)
+            dgamma[j] = 0;
+        if (dbeta)
+            dbeta[j] = 0;
+    }
+}
+
+static void sum_tile_backward(double *scratch, const real *dy, const real *x, const struct columns *c, struct tile t,
+                              size_t cols, int relu)
+{
+    if (relu)
+        sum_tile(scratch, x, dy, c, t, cols, OF_DY_BEFORE_RELU);
+    else
+        sum_tile(scratch, x, dy, c, t, cols, OF_DY);
+}
+
+static void gather_tile(double *scratch, const real *dy, const real *x, const double *kept, const real *gamma,
+                        struct tile t, size_t cols, int relu)
 {
     struct columns c;
-    for (size_t j = 0; j < t.width; j++) {
-        c.mean[j] = mean[t.column + j];
-        c.scale[j] = (real)scratch[t.column + j];
-        c.shift[j] = (real)scratch[cols + t.column + j];
-        c.slope[j] = (real)scratch[2 * cols + t.column + j];
-    }
-    write_tile_backward(dx, dy, x, &c, t, cols);
+    load_columns(&c, kept, gamma, t, cols);
+    sum_tile_backward(scratch, dy, x, &c, t, cols, relu);
 }
 
-/* dx (rows, cols); dgamma, dbeta, gamma (cols) may be NULL.  scratch: 3 cols doubles
- * for each row of tiles, and for one if there is none. */
-void KERNEL(batch_norm_backward)(real *dx, real *dgamma, real *dbeta, const real *dy, const real *x, const real *mean,
-                                 const real *rstd, const real *gamma, double *scratch, size_t rows, size_t cols)
+/* dx = (dy - offset - (x - mean) slope) scale */
+static inline __attribute__((always_inline)) void write_rows_backward(real *dx, const real *dy, const real *x,
+                                                                      const struct columns *c, const real *offset,
+                                                                      const real *slope, struct tile t, size_t cols,
+                                                                      const int relu)
 {
-    PARALLEL(3 * rows * cols, for (size_t i = 0; i < tiles(rows, cols); i++)
-        sum_tile_backward(scratch, dy, x, mean, tile_at(i, rows, cols), cols););
-    for (size_t j = 0; j < cols; j++)
-        finish_backward(dgamma ? dgamma + j : NULL, dbeta ? dbeta + j : NULL, rstd[j], gamma ? gamma + j : NULL,
-                        scratch + j, rows, cols);
-    PARALLEL(2 * rows * cols, for (size_t i = 0; i < tiles(rows, cols); i++)
-        normalize_tile_backward(dx, dy, x, mean, scratch, tile_at(i, rows, cols), cols););
+    for (size_t i = 0; i < t.height; i++) {
+        const size_t at = (t.row + i) * cols + t.column;
+        PRAGMA(omp simd)
+        for (size_t j = 0; j < t.width; j++) {
+            const real y = normalized(x[at + j], c->mean[j], c->scale[j], c->shift[j]);
+            const real passed = relu && y <= 0 ? 0 : dy[at + j];
+            dx[at + j] = (passed - offset[j] - (x[at + j] - c->mean[j]) * slope[j]) * c->scale[j];
+        }
+    }
+}
+
+static void normalize_tile_backward(real *dx, const real *dy, const real *x, const double *kept, const real *gamma,
+                                    const double *scratch, struct tile t, size_t cols, int relu)
+{
+    struct columns c;
+    real offset[2 * COLUMNS], slope[2 * COLUMNS];
+    load_columns(&c, kept, gamma, t, cols);
+    for (size_t j = 0; j < t.width; j++) {
+        offset[j] = (real)scratch[t.column + j];
+        slope[j] = (real)scratch[cols + t.column + j];
+    }
+    if (relu)
+        write_rows_backward(dx, dy, x, &c, offset, slope, t, cols, 1);
+    else
+        write_rows_backward(dx, dy, x, &c, offset, slope, t, cols, 0);
+}
+
+/* dx (rows, cols); kept and gamma as in forward.  dgamma, dbeta and gamma (cols) may be
+ * NULL.  scratch: 2 cols doubles for each row of tiles. */
+void KERNEL(batch_norm_backward)(real *dx, real *dgamma, real *dbeta, const real *dy, const real *x, const double *kept,
+                                 const real *gamma, double *scratch, size_t rows, size_t cols, int relu)
+{
+    if (!rows) {
+        no_gradients(dgamma, dbeta, cols);
+        return;
+    }
+    TEAM(work(5, rows, cols),
+        SHARED(for (size_t i = 0; i < tiles(rows, cols); i++)
+            gather_tile(scratch, dy, x, kept, gamma, tile_at(i, rows, cols), cols, relu);)
+        SHARED(for (size_t j = 0; j < cols; j += FINISHED)
+            finish_backward(dgamma, dbeta, kept, scratch, j, smaller(j + FINISHED, cols), rows, cols);)
+        SHARED(for (size_t i = 0; i < tiles(rows, cols); i++)
+            normalize_tile_backward(dx, dy, x, kept, gamma, scratch, tile_at(i, rows, cols), cols, relu);));
 }
 
 /* ---- inference: mean and var are given ---- */
 
-static void infer_tile(real *y, const real *x, const real *mean, const real *var, const real *gamma, const real *beta,
-                       struct tile t, size_t cols, double eps)
+static void load_given(struct columns *c, const real *mean, const real *var, const real *gamma, const real *beta,
+                       struct tile t, double eps)
 {
-    struct columns c;
+    PRAGMA(omp simd)
     for (size_t j = 0; j < t.width; j++) {
         const size_t k = t.column + j;
-        c.mean[j] = mean ? mean[k] : 0;
-        c.scale[j] = (real)((gamma ? gamma[k] : 1) / sqrt(var[k] + eps));
-        c.shift[j] = beta ? beta[k] : 0;
+        c->mean[j] = mean[k];
+        c->scale[j] = (real)((gamma ? gamma[k] : 1) / sqrt(var[k] + eps));
+        c->shift[j] = beta ? beta[k] : 0;
     }
-    write_tile(y, x, &c, t, cols);
 }
 
-/* y = gamma (x - mean) / sqrt(var + eps) + beta; gamma and beta may be NULL. */
+static void infer_tile(real *y, const real *x, const real *mean, const real *var, const real *gamma, const real *beta,
+                       struct tile t, size_t cols, double eps, int relu)
+{
+    struct columns c;
+    load_given(&c, mean, var, gamma, beta, t, eps);
+    write_tile(y, x, &c, t, cols, relu);
+}
+
+/* y = gamma (x - mean) / sqrt(var + eps) + beta; with relu, what is negative becomes
+ * nought.  gamma and beta may be NULL. */
 void KERNEL(batch_norm_inference)(real *y, const real *x, const real *mean, const real *var, const real *gamma,
-                                  const real *beta, size_t rows, size_t cols, double eps)
+                                  const real *beta, size_t rows, size_t cols, double eps, int relu)
 {
-    PARALLEL(rows * cols, for (size_t i = 0; i < tiles(rows, cols); i++)
-        infer_tile(y, x, mean, var, gamma, beta, tile_at(i, rows, cols), cols, eps););
+    PARALLEL(work(1, rows, cols), for (size_t i = 0; i < tiles(rows, cols); i++)
+        infer_tile(y, x, mean, var, gamma, beta, tile_at(i, rows, cols), cols, eps, relu););
 }
 
-/* dx = gamma dy / sqrt(var + eps), which is forward without mean and beta;
- * dbeta = sum dy, dgamma = sum dy (x - mean) / sqrt(var + eps).  dgamma, dbeta and
- * gamma may be NULL.  scratch: 3 cols doubles for each row of tiles. */
-void KERNEL(batch_norm_inference_backward)(real *dx, real *dgamma, real *dbeta, const real *dy, const real *x,
-                                           const real *mean, const real *var, const real *gamma, double *scratch,
-                                           size_t rows, size_t cols, double eps)
+/* dx = dy scale */
+static inline __attribute__((always_inline)) void
+scale_rows(real *dx, const real *dy, const real *x, const struct columns *c, struct tile t, size_t cols, const int relu)
 {
-    PARALLEL(4 * rows * cols, for (size_t i = 0; i < tiles(rows, cols); i++) {
-        const struct tile t = tile_at(i, rows, cols);
-        infer_tile(dx, dy, NULL, var, gamma, NULL, t, cols, eps);
-        sum_tile_backward(scratch, dy, x, mean, t, cols);
-    });
+    for (size_t i = 0; i < t.height; i++) {
+        const size_t at = (t.row + i) * cols + t.column;
+        PRAGMA(omp simd)
+        for (size_t j = 0; j < t.width; j++) {
+            const real y = normalized(x[at + j], c->mean[j], c->scale[j], c->shift[j]);
+            dx[at + j] = (relu && y <= 0 ? 0 : dy[at + j]) * c->scale[j];
+        }
+    }
+}
+
+static void infer_tile_backward(real *dx, const real *dy, const real *x, const real *mean, const real *var,
+                                const real *gamma, const real *beta, double *scratch, struct tile t, size_t cols,
+                                double eps, int relu)
+{
+    struct columns c;
+    load_given(&c, mean, var, gamma, beta, t, eps);
+    sum_tile_backward(scratch, dy, x, &c, t, cols, relu);
+    if (relu)
+        scale_rows(dx, dy, x, &c, t, cols, 1);
+    else
+        scale_rows(dx, dy, x, &c, t, cols, 0);
+}
+
+/* With dy stopped where relu did, dx = gamma dy / sqrt(var + eps), dbeta = sum dy and
+ * dgamma = sum dy (x - mean) / sqrt(var + eps).  dgamma, dbeta, gamma and beta may be
+ * NULL; only relu asks for beta.  scratch: 2 cols doubles for each row of tiles. */
+void KERNEL(batch_norm_inference_backward)(real *dx, real *dgamma, real *dbeta, const real *dy, const real *x,
+                                           const real *mean, const real *var, const real *gamma, const real *beta,
+                                           double *scratch, size_t rows, size_t cols, double eps, int relu)
+{
+    if (!rows) {
+        no_gradients(dgamma, dbeta, cols);
+        return;
+    }
+    PARALLEL(work(4, rows, cols), for (size_t i = 0; i < tiles(rows, cols); i++)
+        infer_tile_backward(dx, dy, x, mean, var, gamma, beta, scratch, tile_at(i, rows, cols), cols, eps, relu););
+    add_tiles(scratch, 0, cols, rows, cols);
     for (size_t j = 0; j < cols; j++) {
         if (dgamma)
-            dgamma[j] = (real)(total(scratch + 2 * cols + j, rows, 3 * cols) / sqrt(var[j] + eps));
+            dgamma[j] = (real)(scratch[cols + j] / sqrt(var[j] + eps));
         if (dbeta)
-            dbeta[j] = (real)total(scratch + cols + j, rows, 3 * cols);
+            dbeta[j] = (real)scratch[j];
     }
 }

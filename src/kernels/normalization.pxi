@@ -31,40 +31,52 @@ cdef void *columns_of(Parts *parts, cnp.ndarray v, cnp.ndarray x, bint written) 
     return cnp.PyArray_DATA(v)
 
 
-cdef size_t scratch_for(cnp.ndarray x, size_t sums):
-    """Bytes for so many sums of every column of every tile."""
+cdef double *kept_of(Parts *parts, cnp.ndarray kept, cnp.ndarray x, bint written) except NULL:
+    """What batch_norm keeps of x's columns, in double."""
+    if written:
+        output(kept)
+    if matrix(kept) != capi.BATTEN_F64 or kept.shape[0] != 3 or kept.shape[1] != x.shape[1]:
+        raise ValueError(f"expected (3, {x.shape[1]}) numbers in float64, got {show(kept)}")
+    parts.spans[parts.count] = span_of(kept, written)
+    parts.count += 1
+    return <double *>cnp.PyArray_DATA(kept)
+
+
+cdef size_t scratch_for(cnp.ndarray x):
+    """Bytes for two sums of every column of every tile."""
     cdef size_t tiles = (<size_t>x.shape[0] + capi.BATTEN_TILE_ROWS - 1) // capi.BATTEN_TILE_ROWS
-    return (tiles if tiles else 1) * sums * <size_t>x.shape[1] * sizeof(double)
+    return tiles * 2 * <size_t>x.shape[1] * sizeof(double)
 
 
-def batch_norm(cnp.ndarray y not None, cnp.ndarray mean not None, cnp.ndarray rstd not None,
-               cnp.ndarray running_mean, cnp.ndarray running_var, cnp.ndarray x not None,
-               cnp.ndarray gamma, cnp.ndarray beta, double eps, double momentum):
-    """y = gamma (x - mean) rstd + beta with the statistics of x's columns, which also move the running ones"""
+def batch_norm(cnp.ndarray y not None, cnp.ndarray kept not None, cnp.ndarray running_mean, cnp.ndarray running_var,
+               cnp.ndarray x not None, cnp.ndarray gamma, cnp.ndarray beta, double eps, double momentum, bint relu):
+    """y = gamma (x - mean) rstd + beta, or its relu, with the statistics of x's columns
+
+    The running statistics move towards these.  kept (3, columns), in double, is for batch_norm_backward: mean,
+    rstd, and what makes up for the rounding of the mean.
+    """
     cdef Parts p
     p.count = 0
     cdef batten_dtype t = matrix(x)
     cdef void *to = rows_like(&p, y, x, True)
-    cdef void *center = columns_of(&p, mean, x, True)
-    cdef void *scale = columns_of(&p, rstd, x, True)
+    cdef double *statistics = kept_of(&p, kept, x, True)
     cdef void *means = columns_of(&p, running_mean, x, True)
     cdef void *variances = columns_of(&p, running_var, x, True)
     cdef void *source = rows_like(&p, x, x, False)
     cdef void *weight = columns_of(&p, gamma, x, False)
     cdef void *bias = columns_of(&p, beta, x, False)
     separate(p.spans, p.count)
-    cdef size_t bytes = scratch_for(x, 2)
+    cdef size_t bytes = scratch_for(x)
     cdef double *scratch = <double *>borrow(bytes)
     with nogil:
-        capi.batten_batch_norm(t, to, center, scale, means, variances, source, weight, bias, scratch,
-                               x.shape[0], x.shape[1], eps, momentum)
+        capi.batten_batch_norm(t, to, statistics, means, variances, source, weight, bias, scratch,
+                               x.shape[0], x.shape[1], eps, momentum, relu)
         capi.batten_release(scratch, bytes)
     return y
 
 
 def batch_norm_backward(cnp.ndarray dx not None, cnp.ndarray dgamma, cnp.ndarray dbeta, cnp.ndarray dy not None,
-                        cnp.ndarray x not None, cnp.ndarray mean not None, cnp.ndarray rstd not None,
-                        cnp.ndarray gamma):
+                        cnp.ndarray x not None, cnp.ndarray kept not None, cnp.ndarray gamma, bint relu):
     """dx, dgamma, dbeta from dy and what batch_norm kept"""
     cdef Parts p
     p.count = 0
@@ -74,22 +86,21 @@ def batch_norm_backward(cnp.ndarray dx not None, cnp.ndarray dgamma, cnp.ndarray
     cdef void *to_bias = columns_of(&p, dbeta, x, True)
     cdef void *gradient = rows_like(&p, dy, x, False)
     cdef void *source = rows_like(&p, x, x, False)
-    cdef void *center = columns_of(&p, mean, x, False)
-    cdef void *scale = columns_of(&p, rstd, x, False)
+    cdef double *statistics = kept_of(&p, kept, x, False)
     cdef void *weight = columns_of(&p, gamma, x, False)
     separate(p.spans, p.count)
-    cdef size_t bytes = scratch_for(x, 3)
+    cdef size_t bytes = scratch_for(x)
     cdef double *scratch = <double *>borrow(bytes)
     with nogil:
-        capi.batten_batch_norm_backward(t, to, to_weight, to_bias, gradient, source, center, scale, weight, scratch,
-                                        x.shape[0], x.shape[1])
+        capi.batten_batch_norm_backward(t, to, to_weight, to_bias, gradient, source, statistics, weight, scratch,
+                                        x.shape[0], x.shape[1], relu)
         capi.batten_release(scratch, bytes)
     return dx
 
 
 def batch_norm_inference(cnp.ndarray y not None, cnp.ndarray x not None, cnp.ndarray mean not None,
-                         cnp.ndarray var not None, cnp.ndarray gamma, cnp.ndarray beta, double eps):
-    """y = gamma (x - mean) / sqrt(var + eps) + beta"""
+                         cnp.ndarray var not None, cnp.ndarray gamma, cnp.ndarray beta, double eps, bint relu):
+    """y = gamma (x - mean) / sqrt(var + eps) + beta, or its relu"""
     cdef Parts p
     p.count = 0
     cdef batten_dtype t = matrix(x)
@@ -101,14 +112,16 @@ def batch_norm_inference(cnp.ndarray y not None, cnp.ndarray x not None, cnp.nda
     cdef void *bias = columns_of(&p, beta, x, False)
     separate(p.spans, p.count)
     with nogil:
-        capi.batten_batch_norm_inference(t, to, source, center, variance, weight, bias, x.shape[0], x.shape[1], eps)
+        capi.batten_batch_norm_inference(t, to, source, center, variance, weight, bias, x.shape[0], x.shape[1], eps,
+                                         relu)
     return y
 
 
 def batch_norm_inference_backward(cnp.ndarray dx not None, cnp.ndarray dgamma, cnp.ndarray dbeta,
                                   cnp.ndarray dy not None, cnp.ndarray x not None, cnp.ndarray mean not None,
-                                  cnp.ndarray var not None, cnp.ndarray gamma, double eps):
-    """dx, dgamma, dbeta from dy where the statistics were given"""
+                                  cnp.ndarray var not None, cnp.ndarray gamma, cnp.ndarray beta, double eps,
+                                  bint relu):
+    """dx, dgamma, dbeta from dy where the statistics were given; only relu asks for beta"""
     cdef Parts p
     p.count = 0
     cdef batten_dtype t = matrix(x)
@@ -120,12 +133,13 @@ def batch_norm_inference_backward(cnp.ndarray dx not None, cnp.ndarray dgamma, c
     cdef void *center = columns_of(&p, mean, x, False)
     cdef void *variance = columns_of(&p, var, x, False)
     cdef void *weight = columns_of(&p, gamma, x, False)
+    cdef void *bias = columns_of(&p, beta, x, False)
     separate(p.spans, p.count)
-    cdef size_t bytes = scratch_for(x, 3)
+    cdef size_t bytes = scratch_for(x)
     cdef double *scratch = <double *>borrow(bytes)
     with nogil:
         capi.batten_batch_norm_inference_backward(t, to, to_weight, to_bias, gradient, source, center, variance,
-                                                  weight, scratch, x.shape[0], x.shape[1], eps)
+                                                  weight, bias, scratch, x.shape[0], x.shape[1], eps, relu)
         capi.batten_release(scratch, bytes)
     return dx
 

@@ -31,50 +31,64 @@ def rounding(x):
     return 4 if x.dtype == np.float32 else max(4, len(x))
 
 
+def with_relu(size):
+    return size == "odd"
+
+
+def rectified(y, size):
+    return np.maximum(y, 0) if with_relu(size) else y
+
+
+def let_through(dy, y, size):
+    return np.where(y <= 0, 0, dy) if with_relu(size) else dy
+
+
 def batch_norm_row(rng, dtype, size):
     x, _, gamma, beta, running_mean, running_var = data(rng, dtype, size)
     n, c = x.shape
-    outputs = [np.zeros_like(x), np.zeros(c, dtype), np.zeros(c, dtype), running_mean, running_var]
+    outputs = [np.zeros_like(x), np.zeros((3, c)), running_mean, running_var]
     xl, g, b, rm, rv = exact(x, gamma, beta, running_mean, running_var)
     mean, var = (xl.mean(0), xl.var(0)) if n else (np.zeros(c), np.ones(c) - EPS)
     rstd = 1 / np.sqrt(var + EPS)
-    expected = [(xl - mean) * rstd * g + b, mean, rstd, rm, rv]
+    shift = (mean.astype(dtype) - mean) * g * rstd + b
+    expected = [rectified((xl - mean) * rstd * g + b, size), np.stack([mean, rstd, shift]), rm, rv]
     if n:
-        expected[3] = (1 - MOMENTUM) * rm + MOMENTUM * mean
-        expected[4] = (1 - MOMENTUM) * rv + MOMENTUM * var * n / max(n - 1, 1)
-    arguments = [*outputs, x, gamma, beta, EPS, MOMENTUM]
-    return Case(kernels.batch_norm, arguments, expected, outputs=5, tolerance=rounding(x))
+        expected[2] = (1 - MOMENTUM) * rm + MOMENTUM * mean
+        expected[3] = (1 - MOMENTUM) * rv + MOMENTUM * var * n / max(n - 1, 1)
+    arguments = [*outputs, x, gamma, beta, EPS, MOMENTUM, with_relu(size)]
+    return Case(kernels.batch_norm, arguments, expected, outputs=4, tolerance=rounding(x))
 
 
 def batch_norm_backward_row(rng, dtype, size):
-    x, dy, gamma, *_ = data(rng, dtype, size)
+    x, dy, gamma, beta, *_ = data(rng, dtype, size)
     n, c = x.shape
-    xl, dyl, g = exact(x, dy, gamma)
+    xl, dyl, g, b = exact(x, dy, gamma, beta)
     mean, rstd = (xl.mean(0), 1 / np.sqrt(xl.var(0) + EPS)) if n else (np.zeros(c), np.ones(c))
-    kept_rstd = rstd.astype(dtype)
-    rstd = kept_rstd.astype(np.longdouble)
     xhat = (xl - mean) * rstd
-    dgamma, dbeta = (dyl * xhat).sum(0), dyl.sum(0)
-    dx = g * rstd * (dyl - dbeta / max(n, 1) - xhat * dgamma / max(n, 1))
+    passed = let_through(dyl, xhat * g + b, size)
+    dgamma, dbeta = (passed * xhat).sum(0), passed.sum(0)
+    dx = g * rstd * (passed - dbeta / max(n, 1) - xhat * dgamma / max(n, 1))
+    kept = np.stack([mean, rstd, (mean.astype(dtype) - mean) * g * rstd + b]).astype(np.float64)
     outputs = [np.zeros_like(x), np.zeros(c, dtype), np.zeros(c, dtype)]
-    arguments = [*outputs, dy, x, mean.astype(dtype), kept_rstd, gamma]
+    arguments = [*outputs, dy, x, kept, gamma, with_relu(size)]
     return Case(kernels.batch_norm_backward, arguments, [dx, dgamma, dbeta], outputs=3, tolerance=rounding(x))
 
 
 def batch_norm_inference_row(rng, dtype, size):
     x, _, gamma, beta, mean, var = data(rng, dtype, size)
     xl, g, b, m, v = exact(x, gamma, beta, mean, var)
-    y = g * (xl - m) / np.sqrt(v + EPS) + b
-    return Case(kernels.batch_norm_inference, [np.zeros_like(x), x, mean, var, gamma, beta, EPS], [y])
+    y = rectified(g * (xl - m) / np.sqrt(v + EPS) + b, size)
+    return Case(kernels.batch_norm_inference, [np.zeros_like(x), x, mean, var, gamma, beta, EPS, with_relu(size)], [y])
 
 
 def batch_norm_inference_backward_row(rng, dtype, size):
-    x, dy, gamma, _, mean, var = data(rng, dtype, size)
-    xl, dyl, g, m, v = exact(x, dy, gamma, mean, var)
+    x, dy, gamma, beta, mean, var = data(rng, dtype, size)
+    xl, dyl, g, b, m, v = exact(x, dy, gamma, beta, mean, var)
     rstd = 1 / np.sqrt(v + EPS)
-    expected = [dyl * g * rstd, (dyl * (xl - m) * rstd).sum(0), dyl.sum(0)]
+    passed = let_through(dyl, g * (xl - m) * rstd + b, size)
+    expected = [passed * g * rstd, (passed * (xl - m) * rstd).sum(0), passed.sum(0)]
     outputs = [np.zeros_like(x), np.zeros_like(gamma), np.zeros_like(gamma)]
-    arguments = [*outputs, dy, x, mean, var, gamma, EPS]
+    arguments = [*outputs, dy, x, mean, var, gamma, beta, EPS, with_relu(size)]
     return Case(kernels.batch_norm_inference_backward, arguments, expected, outputs=3, tolerance=rounding(x))
 
 

@@ -27,7 +27,7 @@ from .. import _kernels as kernels
 from .. import dtypes
 from ..autograd import Operation
 from ..creation import empty, ones, tensor, zeros
-from ..operations.families import contiguous
+from ..operations.families import contiguous, copied
 from ..operations.promotion import Operand, floats
 from ..operations.softmax import from_rows, rows_of
 from . import init
@@ -41,25 +41,26 @@ __all__ = ["BatchNorm1d", "LayerNorm"]
 
 
 class BatchNorm(Operation):
-    """Normalization by the batch's own statistics, which also move the running ones."""
+    """Normalization by the batch's own statistics, which also move the running ones; with relu, the relu of that."""
 
-    __slots__ = ("eps", "mean", "momentum", "rstd", "running_mean", "running_var", "weight", "x")
+    __slots__ = ("eps", "momentum", "relu", "running_mean", "running_var", "statistics", "weight", "x", "y")
 
     running_mean: np.ndarray | None
     running_var: np.ndarray | None
     momentum: float
     eps: float
+    relu: bool
     weight: Any
+    y: Any
 
     def forward(self, x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None) -> np.ndarray:
         self.x = rows = rows_of(x, 1)
         self.weight = vector(weight)
-        channels = rows.shape[1:]
-        self.mean, self.rstd = kernels.empty(channels, x.dtype), kernels.empty(channels, x.dtype)
+        self.statistics = kernels.empty((3, rows.shape[1]), dtypes.float64)
+        self.y = watched(self.relu)
         y = kernels.batch_norm(
             kernels.empty_like(rows),
-            self.mean,
-            self.rstd,
+            self.statistics,
             self.running_mean,
             self.running_var,
             rows,
@@ -67,40 +68,60 @@ class BatchNorm(Operation):
             vector(bias),
             self.eps,
             self.momentum,
+            self.relu,
         )
         return from_rows(y, x.shape, 1)
 
     def backward(self, dy: np.ndarray) -> tuple[np.ndarray | None, ...]:
         dx, dweight, dbias = gradients(self, dy)
-        kernels.batch_norm_backward(dx, dweight, dbias, rows_of(dy, 1), self.x, self.mean, self.rstd, self.weight)
+        kernels.batch_norm_backward(dx, dweight, dbias, rows_of(dy, 1), self.x, self.statistics, self.weight, self.relu)
         return from_rows(dx, dy.shape, 1), dweight, dbias
 
 
 class BatchNormInference(Operation):
-    """Normalization by given statistics: for each channel a straight line."""
+    """Normalization by given statistics: for each channel a straight line, with relu bent at nought."""
 
-    __slots__ = ("eps", "mean", "var", "weight", "x")
+    __slots__ = ("eps", "mean", "relu", "shift", "var", "weight", "x", "y")
 
     eps: float
     mean: Any
+    relu: bool
     var: Any
     weight: Any
+    y: Any
 
     def forward(
         self, x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, mean: np.ndarray, var: np.ndarray
     ) -> np.ndarray:
         self.x = rows = rows_of(x, 1)
         self.weight, self.mean, self.var = vector(weight), vector(mean), vector(var)
+        self.shift = copied(bias) if self.relu and bias is not None else None
+        self.y = watched(self.relu)
         y = kernels.empty_like(rows)
-        kernels.batch_norm_inference(y, rows, self.mean, self.var, self.weight, vector(bias), self.eps)
+        kernels.batch_norm_inference(y, rows, self.mean, self.var, self.weight, vector(bias), self.eps, self.relu)
         return from_rows(y, x.shape, 1)
 
     def backward(self, dy: np.ndarray) -> tuple[np.ndarray | None, ...]:
         dx, dweight, dbias = gradients(self, dy)
         kernels.batch_norm_inference_backward(
-            dx, dweight, dbias, rows_of(dy, 1), self.x, self.mean, self.var, self.weight, self.eps
+            dx,
+            dweight,
+            dbias,
+            rows_of(dy, 1),
+            self.x,
+            self.mean,
+            self.var,
+            self.weight,
+            self.shift,
+            self.eps,
+            self.relu,
         )
         return from_rows(dx, dy.shape, 1), dweight, dbias, None, None
+
+
+def watched(relu: bool) -> Any:
+    """What stands for the result: only a relu's must not change, as if it were kept, which it need not be here."""
+    return True if relu else None
 
 
 def vector(v: np.ndarray | None) -> np.ndarray | None:
@@ -146,6 +167,21 @@ def batch_norm(
     tensor([[-1.0000, -1.0000],
             [ 1.0000,  1.0000]])
     """
+    return normalized(input, running_mean, running_var, weight, bias, training, momentum, eps, False)
+
+
+def normalized(
+    input: Operand,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Operand | None,
+    bias: Operand | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+    relu: bool,
+) -> Tensor:
+    """batch_norm, and relu of that if asked for."""
     x = floats("batch_norm", input)
     shape = x.array.shape
     if len(shape) < 2:
@@ -159,7 +195,7 @@ def batch_norm(
     if not training:
         if mean is None:
             raise ValueError("batch_norm expects running_mean and running_var unless training=True, got None")
-        return BatchNormInference.apply(x, w, b, mean, var, eps=eps)
+        return BatchNormInference.apply(x, w, b, mean, var, eps=eps, relu=relu)
     if shape[0] * math.prod(shape[2:]) == 1:
         raise ValueError(
             f"Expected more than 1 value per channel when training, got input size {list(shape)}: "
@@ -174,6 +210,7 @@ def batch_norm(
         running_var=None if var is None else var.array,
         momentum=momentum,
         eps=eps,
+        relu=relu,
     )
     for running in (mean, var):
         if running is not None:
@@ -266,6 +303,10 @@ class BatchNorm1d(Module):
             init.zeros_(self.bias)
 
     def forward(self, input: Tensor) -> Tensor:
+        return self._activated(input, None)
+
+    def _activated(self, input: Tensor, activation: str | None) -> Tensor:
+        """The result, or its relu."""
         shape = input.shape
         if len(shape) not in (2, 3) or shape[1] != self.num_features:
             n = self.num_features
@@ -275,7 +316,7 @@ class BatchNorm1d(Module):
         if momentum is None:
             momentum = 1 / (int(self.num_batches_tracked) + 1) if following else 0.0
         known = following or not self.training
-        y = batch_norm(
+        y = normalized(
             input,
             self.running_mean if known else None,
             self.running_var if known else None,
@@ -284,6 +325,7 @@ class BatchNorm1d(Module):
             self.training or self.running_mean is None,
             momentum,
             self.eps,
+            activation == "relu",
         )
         if following:
             self.num_batches_tracked.add_(1)
