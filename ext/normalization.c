@@ -95,10 +95,10 @@ static inline __attribute__((always_inline)) narrow let_through(narrow dy, narro
     return (narrow)(bits & ~stopped);
 }
 
-/* first, second = the sums of `vectors` vectors of columns.  A row's vectors lie next to
- * each other, which the caches fetch ahead; they are as many as there are registers for.
- * The accumulators have names because GCC 12 writes an array of them to the stack at
- * every step. */
+/* first, second = the sums of `vectors` vectors of columns, as many as there are registers
+ * for.  Processors do not fetch ahead what is read in so short pieces, so each row asks
+ * for the piece that the next strip reads.  The accumulators have names because GCC 12
+ * writes an array of them to the stack at every step. */
 #if VBYTES == 64 || defined(__aarch64__)
 #define EACH_VECTOR(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
 enum { VECTORS = 8, STRIP = VECTORS * LANES };
@@ -106,6 +106,8 @@ enum { VECTORS = 8, STRIP = VECTORS * LANES };
 #define EACH_VECTOR(DO) DO(0) DO(1) DO(2) DO(3)
 enum { VECTORS = 4, STRIP = VECTORS * LANES };
 #endif
+
+enum { LINE = 64 / sizeof(real) }; /* of a cache */
 
 #define OF_COLUMNS(v, i) ((const loose *)((v) + j))[i < vectors ? i : 0]
 #define LOAD(i)                                                                        \
@@ -137,6 +139,11 @@ static inline
 {
     EACH_VECTOR(LOAD)
     for (x += j, dy += j; rows > 0; rows--, x += cols, dy += cols) {
+        for (size_t next = STRIP; vectors == VECTORS && next < 2 * STRIP; next += LINE) {
+            __builtin_prefetch(x + next, 0, 2);
+            if (terms != OF_X)
+                __builtin_prefetch(dy + next, 0, 2);
+        }
         EACH_VECTOR(ADD)
     }
     EACH_VECTOR(STORE)
