@@ -23,7 +23,7 @@
  * block or member of the team it falls to: over a step in order of k, beginning at
  * nought; then step after step.  It depends on its row of a and column of b only,
  * so a row alone gives the same bits as in a batch. */
-#include "kernel.h"
+#include "elementary.h"
 #include <string.h>
 #include <tgmath.h>
 
@@ -133,16 +133,19 @@ static inline void activate(real *y, size_t n, batten_activation activation)
     case BATTEN_IDENTITY:
         break;
     case BATTEN_RELU:
+        PRAGMA(omp simd)
         for (size_t j = 0; j < n; j++)
             y[j] = y[j] < 0 ? 0 : y[j];
         break;
     case BATTEN_SIGMOID:
+        PRAGMA(omp simd)
         for (size_t j = 0; j < n; j++)
-            y[j] = 1 / (1 + exp(-y[j]));
+            y[j] = sigmoid_of(y[j]);
         break;
     case BATTEN_TANH:
+        PRAGMA(omp simd)
         for (size_t j = 0; j < n; j++)
-            y[j] = tanh(y[j]);
+            y[j] = tanh_of(y[j]);
         break;
     }
 }

@@ -5,8 +5,8 @@
  *     TAG      f32_base, f64_avx2, ...
  *     VBYTES   bytes in a vector register: 16, 32 or 64
  *     VLEN     elements in one
- * and that instruction set's flags.  `real`, KERNEL() and PARALLEL() are the only
- * macros that a reader meets. */
+ * and that instruction set's flags.  `real`, KERNEL(), PARALLEL() and TEAM() are
+ * the only macros that a reader meets. */
 #ifndef BATTEN_KERNEL_H
 #define BATTEN_KERNEL_H
 
