@@ -127,6 +127,41 @@ def trained(x, *scale_and_shift):
     return F.batch_norm(x, None, None, *scale_and_shift, training=True)
 
 
+def bent(running_mean=None, running_var=None):
+    """Batch normalization with its relu."""
+
+    def function(x, weight=None, bias=None):
+        given = (None if v is None else v.to(x.dtype) for v in (running_mean, running_var))
+        return normalization.normalized(x, *given, weight, bias, running_mean is None, 0.1, 1e-5, relu=True)
+
+    return function
+
+
+def with_activation(name):
+    """A linear layer with an activation: shapes with and without elements, operands in one piece or not."""
+
+    def function(x, w, b=None):
+        return linear.ACTIVATED[name].apply(*linear.operands(x, w, b))
+
+    return [
+        *[
+            Row(function, *shapes)
+            for shapes in [
+                ((4, 3), (5, 3), (5,)),
+                ((4, 3), (5, 3)),
+                ((3,), (5, 3), (5,)),
+                ((2, 4, 3), (5, 3), (5,)),
+                ((2, 0, 3), (5, 3), (5,)),
+                ((4, 0), (5, 0), (5,)),
+                ((1, 1), (1, 1), (1,)),
+            ]
+        ],
+        Row(lambda x, w, b: function(x.T, w.T, b[::2]), (3, 4), (3, 5), (10,)),
+        Row(lambda x, w: function(x, w).T, (4, 3), (5, 3)),
+        Row(lambda x: function(x, x, x.sum(1)), (3, 3)),
+    ]
+
+
 ROWS = {
     activation.LeakyReluOperation: activated(F.leaky_relu, 0.2, apart_from=[0]),
     activation.PreluOperation: [
@@ -174,6 +209,9 @@ ROWS = {
         Row(lambda x, w, b: F.linear(x.T, w.T, b[::2]), (3, 4), (3, 5), (10,)),
         Row(lambda x: F.linear(x, x, x.sum(1)), (3, 3)),
     ],
+    linear.LinearRelu: with_activation("relu"),
+    linear.LinearSigmoid: with_activation("sigmoid"),
+    linear.LinearTanh: with_activation("tanh"),
     linear.BilinearOperation: [
         Row(F.bilinear, *shapes)
         for shapes in [
@@ -224,6 +262,21 @@ ROWS = {
         Row(inferred, (2, 3, 4), (3,), (3,)),
         Row(lambda x, w, b: inferred(x.permute(0, 2, 1), w[::2], b), (2, 4, 3), (6,), (3,)),
         Row(inferred, (2, 3, 0), (3,), (3,)),
+    ],
+    normalization.BatchNormRelu: [
+        Row(bent(), (5, 3), (3,), (3,)),
+        Row(bent(), (5, 3)),
+        Row(bent(), (2, 3, 4), (3,), (3,)),
+        Row(lambda x, w, b: bent()(x.T, w[::2], b[::2]), (3, 4), (6,), (6,)),
+        Row(bent(), (70, 3), (3,), (3,)),
+        Row(bent(), (0, 3), (3,), (3,)),
+    ],
+    normalization.BatchNormInferenceRelu: [
+        Row(bent(MEAN, VAR), (5, 3), (3,), (3,)),
+        Row(bent(MEAN, VAR), (1, 3)),
+        Row(bent(MEAN, VAR), (2, 3, 4), (3,), (3,)),
+        Row(lambda x, w, b: bent(MEAN, VAR)(x.permute(0, 2, 1), w[::2], b), (2, 4, 3), (6,), (3,)),
+        Row(bent(MEAN, VAR), (2, 3, 0), (3,), (3,)),
     ],
     dropout.DropoutOperation: [
         *[Row(dropped, shape) for shape in [(7, 5), (), (0, 3), (1, 1)]],

@@ -8,6 +8,7 @@ from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, Va
 from itertools import groupby
 from typing import Any, Self
 
+from .fusion import FUSIONS, fused
 from .kinds import CHILD
 from .module import Module, block, check_module, indented
 
@@ -104,8 +105,15 @@ class Sequential(Numbered):
             self.extend(args)
 
     def forward(self, input: Any) -> Any:
-        for module in self:
-            input = module(input)
+        modules, at = [*iter(self)], 0  # of the list itself Python would ask the length first
+        while at < len(modules):
+            module = modules[at]
+            at += 1
+            if type(module) in FUSIONS and at < len(modules) and (activation := fused(module, modules[at])):
+                input = module._activated(input, activation)
+                at += 1
+            else:
+                input = module(input)
         return input
 
     def __getitem__(self, idx: Any) -> Any:

@@ -16,7 +16,7 @@ T, for all o and i, is again a single gemm.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,6 +43,7 @@ class LinearOperation(Operation):
 
     __slots__ = ("weight", "x")
 
+    activation: str | None = None
     x: Any
     weight: Any
 
@@ -51,7 +52,7 @@ class LinearOperation(Operation):
         self.x = x if wants_weight else None
         self.weight = weight if wants_x else None
         y = kernels.empty((*x.shape[:-1], len(weight)), x.dtype)
-        kernels.gemm(rows_of(y), rows_of(x), weight.T, bias)
+        kernels.gemm(rows_of(y), rows_of(x), weight.T, bias, self.activation)
         return y
 
     def backward(self, dy: np.ndarray) -> tuple[np.ndarray | None, ...]:
@@ -69,6 +70,42 @@ class LinearOperation(Operation):
         return dx, dweight, dbias
 
 
+class LinearActivated(LinearOperation):
+    """y = act(z), z = x Wᵀ + b, of an `activation` that gemm knows; its `gradient` is dz = dy act'(z) from y."""
+
+    __slots__ = ("y",)
+
+    gradient: Callable[..., np.ndarray]
+
+    def forward(self, x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
+        self.y = super().forward(x, weight, bias)
+        return self.y
+
+    def backward(self, dy: np.ndarray) -> tuple[np.ndarray | None, ...]:
+        return super().backward(self.gradient(kernels.empty_like(dy), dy, self.y))
+
+    def name(self) -> str:
+        return f"{str(self.activation).capitalize()}Backward0"  # the last of the two, as if they were apart
+
+
+class LinearRelu(LinearActivated):
+    __slots__ = ()
+    activation, gradient = "relu", kernels.relu_backward
+
+
+class LinearSigmoid(LinearActivated):
+    __slots__ = ()
+    activation, gradient = "sigmoid", kernels.sigmoid_backward
+
+
+class LinearTanh(LinearActivated):
+    __slots__ = ()
+    activation, gradient = "tanh", kernels.tanh_backward
+
+
+ACTIVATED: dict[str, type[LinearActivated]] = {"relu": LinearRelu, "sigmoid": LinearSigmoid, "tanh": LinearTanh}
+
+
 def linear(input: Operand, weight: Operand, bias: Operand | None = None) -> Tensor:
     """input Wᵀ + bias, for input (*, in_features), weight (out_features, in_features) and bias (out_features).
 
@@ -79,6 +116,11 @@ def linear(input: Operand, weight: Operand, bias: Operand | None = None) -> Tens
     >>> batten.nn.functional.linear(x, weight, batten.tensor([0.5, 0.0]))
     tensor([[3.5000, 6.0000]])
     """
+    return LinearOperation.apply(*operands(input, weight, bias))
+
+
+def operands(input: Operand, weight: Operand, bias: Operand | None) -> tuple[Any, Any, Any]:
+    """The three as tensors that fit."""
     x, w = floats("Linear", input), floats("Linear", weight)
     b = None if bias is None else floats("Linear", bias)
     if w.array.ndim != 2:
@@ -90,7 +132,7 @@ def linear(input: Operand, weight: Operand, bias: Operand | None = None) -> Tens
     for name, parameter in (("weight", w), ("bias", b)):
         if parameter is not None and parameter.array.dtype != x.array.dtype:
             raise TypeError(f"Linear expects its {name} in the input's type, {x.dtype}, got {parameter.dtype}")
-    return LinearOperation.apply(x, w, b)
+    return x, w, b
 
 
 class Linear(Module):
@@ -126,6 +168,10 @@ class Linear(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         return linear(input, self.weight, self.bias)
+
+    def _activated(self, input: Tensor, activation: str) -> Tensor:
+        """What an activation makes of forward's result."""
+        return ACTIVATED[activation].apply(*operands(input, self.weight, self.bias))
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"

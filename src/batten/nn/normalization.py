@@ -41,23 +41,21 @@ __all__ = ["BatchNorm1d", "LayerNorm"]
 
 
 class BatchNorm(Operation):
-    """Normalization by the batch's own statistics, which also move the running ones; with relu, the relu of that."""
+    """Normalization by the batch's own statistics, which also move the running ones."""
 
-    __slots__ = ("eps", "momentum", "relu", "running_mean", "running_var", "statistics", "weight", "x", "y")
+    __slots__ = ("eps", "momentum", "running_mean", "running_var", "statistics", "weight", "x")
 
+    relu = False
     running_mean: np.ndarray | None
     running_var: np.ndarray | None
     momentum: float
     eps: float
-    relu: bool
     weight: Any
-    y: Any
 
     def forward(self, x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None) -> np.ndarray:
         self.x = rows = rows_of(x, 1)
         self.weight = vector(weight)
         self.statistics = kernels.empty((3, rows.shape[1]), dtypes.float64)
-        self.y = watched(self.relu)
         y = kernels.batch_norm(
             kernels.empty_like(rows),
             self.statistics,
@@ -78,50 +76,63 @@ class BatchNorm(Operation):
         return from_rows(dx, dy.shape, 1), dweight, dbias
 
 
+class BatchNormRelu(BatchNorm):
+    """The relu of that.  Its sign is found again from x: `y` is only a mark, for changes of the result to be found."""
+
+    __slots__ = ("y",)
+
+    relu = True
+
+    def forward(self, x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None) -> np.ndarray:
+        self.y = True
+        return super().forward(x, weight, bias)
+
+    def name(self) -> str:
+        return "ReluBackward0"  # the last of the two, as if they were apart
+
+
 class BatchNormInference(Operation):
-    """Normalization by given statistics: for each channel a straight line, with relu bent at nought."""
+    """Normalization by given statistics: for each channel a straight line."""
 
-    __slots__ = ("eps", "mean", "relu", "shift", "var", "weight", "x", "y")
+    __slots__ = ("eps", "mean", "var", "weight", "x")
 
+    relu = False
+    shift: Any = None
     eps: float
     mean: Any
-    relu: bool
     var: Any
     weight: Any
-    y: Any
 
     def forward(
         self, x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, mean: np.ndarray, var: np.ndarray
     ) -> np.ndarray:
         self.x = rows = rows_of(x, 1)
         self.weight, self.mean, self.var = vector(weight), vector(mean), vector(var)
-        self.shift = copied(bias) if self.relu and bias is not None else None
-        self.y = watched(self.relu)
         y = kernels.empty_like(rows)
         kernels.batch_norm_inference(y, rows, self.mean, self.var, self.weight, vector(bias), self.eps, self.relu)
         return from_rows(y, x.shape, 1)
 
     def backward(self, dy: np.ndarray) -> tuple[np.ndarray | None, ...]:
         dx, dweight, dbias = gradients(self, dy)
-        kernels.batch_norm_inference_backward(
-            dx,
-            dweight,
-            dbias,
-            rows_of(dy, 1),
-            self.x,
-            self.mean,
-            self.var,
-            self.weight,
-            self.shift,
-            self.eps,
-            self.relu,
-        )
+        given = self.x, self.mean, self.var, self.weight, self.shift, self.eps, self.relu
+        kernels.batch_norm_inference_backward(dx, dweight, dbias, rows_of(dy, 1), *given)
         return from_rows(dx, dy.shape, 1), dweight, dbias, None, None
 
 
-def watched(relu: bool) -> Any:
-    """What stands for the result: only a relu's must not change, as if it were kept, which it need not be here."""
-    return True if relu else None
+class BatchNormInferenceRelu(BatchNormInference):
+    """The relu of that.  `y` is a mark as above; the bias, which may change before it is needed, is copied."""
+
+    __slots__ = ("shift", "y")
+
+    relu = True
+
+    def forward(
+        self, x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, mean: np.ndarray, var: np.ndarray
+    ) -> np.ndarray:
+        self.y, self.shift = True, None if bias is None else copied(bias)
+        return super().forward(x, weight, bias, mean, var)
+
+    name = BatchNormRelu.name
 
 
 def vector(v: np.ndarray | None) -> np.ndarray | None:
@@ -195,14 +206,14 @@ def normalized(
     if not training:
         if mean is None:
             raise ValueError("batch_norm expects running_mean and running_var unless training=True, got None")
-        return BatchNormInference.apply(x, w, b, mean, var, eps=eps, relu=relu)
+        return (BatchNormInferenceRelu if relu else BatchNormInference).apply(x, w, b, mean, var, eps=eps)
     if shape[0] * math.prod(shape[2:]) == 1:
         raise ValueError(
             f"Expected more than 1 value per channel when training, got input size {list(shape)}: "
             "one value is its own mean, so that nothing but the bias would be left of it; take larger batches "
             "(drop_last=True leaves out a last one that is too small), or call eval() to use the running statistics"
         )
-    y = BatchNorm.apply(
+    y = (BatchNormRelu if relu else BatchNorm).apply(
         x,
         w,
         b,
@@ -210,7 +221,6 @@ def normalized(
         running_var=None if var is None else var.array,
         momentum=momentum,
         eps=eps,
-        relu=relu,
     )
     for running in (mean, var):
         if running is not None:
@@ -306,7 +316,7 @@ class BatchNorm1d(Module):
         return self._activated(input, None)
 
     def _activated(self, input: Tensor, activation: str | None) -> Tensor:
-        """The result, or its relu."""
+        """What forward returns, or what an activation makes of that."""
         shape = input.shape
         if len(shape) not in (2, 3) or shape[1] != self.num_features:
             n = self.num_features

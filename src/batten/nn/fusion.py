@@ -1,0 +1,46 @@
+"""Neighbours that Sequential computes in one call.
+
+    BatchNorm1d, ReLU                    x is normalized and bent in one pass, and so is its gradient
+    Linear, ReLU | Sigmoid | Tanh        the activation is applied where gemm writes its result
+
+The first module of a pair has a method `_activated(input, activation)`, which returns what the second
+would have made of its result: the same bits, and with the same gradients.  Modules are joined only where
+nobody can tell: both are of just these classes, as they are defined here, and nothing is to happen
+between them.  That is looked up in each forward, so modules, hooks and modes may change at any time.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .activation import ReLU, Sigmoid, Tanh
+from .linear import Linear
+from .module import Module
+from .normalization import BatchNorm1d
+
+__all__: list[str] = []
+
+# first module -> the one behind it -> what the first is to apply
+FUSIONS: dict[Any, dict[Any, str]] = {
+    BatchNorm1d: {ReLU: "relu"},
+    Linear: {ReLU: "relu", Sigmoid: "sigmoid", Tanh: "tanh"},
+}
+CALL = Module.__call__
+FORWARD = {kind: kind.forward for first in FUSIONS for kind in (first, *FUSIONS[first])}
+
+
+def fused(first: Any, second: Any) -> str | None:
+    """The activation that a module of the table is to apply itself, instead of calling the one behind it; or None."""
+    activation = FUSIONS[type(first)].get(type(second))
+    return activation if activation and as_defined(first) and as_defined(second) else None
+
+
+def as_defined(module: Module) -> bool:
+    """Whether calling the module runs the forward of its class, which nobody has replaced, and no hooks."""
+    kind, hooks = type(module), module._forward_hooks
+    return (
+        (hooks is None or not (hooks.before or hooks.after))
+        and "forward" not in module.__dict__
+        and kind.forward is FORWARD[kind]
+        and kind.__call__ is CALL
+    )

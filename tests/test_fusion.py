@@ -1,0 +1,509 @@
+"""Sequential joins neighbours, and nobody can tell: numbers, gradients, hooks and errors are those of the two apart."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import pickle
+
+import numpy as np
+import pytest
+
+import batten
+from batten import _kernels as kernels
+from batten import nn
+from batten.nn.fusion import FUSIONS, fused
+from batten.nn.linear import ACTIVATED, LinearActivated
+from batten.nn.normalization import BatchNormInferenceRelu, BatchNormRelu
+
+JOINED = (LinearActivated, BatchNormRelu, BatchNormInferenceRelu)
+PAIRS = [(first, second) for first, seconds in FUSIONS.items() for second in seconds]
+each_pair = pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: "-".join(kind.__name__ for kind in pair))
+
+
+def layer(kind, n=5, m=7):
+    """A module of a class, n features wide; a linear one comes from m."""
+    if kind is nn.Linear:
+        return nn.Linear(m, n)
+    return nn.BatchNorm1d(n) if kind is nn.BatchNorm1d else kind()
+
+
+def couple(pair, rng, dtype="float64", n=5, m=7):
+    """Two modules with parameters drawn at random, and a width that they take."""
+    modules = [layer(kind, n, m).to(batten.tensor(0, dtype=np.dtype(dtype)).dtype) for kind in pair]
+    for p in modules[0].parameters():
+        p.data = batten.tensor(rng.standard_normal(p.shape), dtype=p.dtype)
+    return modules, m if pair[0] is nn.Linear else n
+
+
+def apart(modules, x):
+    for module in modules:
+        x = module(x)
+    return x
+
+
+def joined(y):
+    return isinstance(y.grad_fn, JOINED)
+
+
+def outcome(run, modules, x, dy):
+    """All that a step gives: the bits of result, gradients and buffers, and the layout of the first two."""
+    modules = copy.deepcopy(modules)
+    x = batten.tensor(x).requires_grad_() if isinstance(x, np.ndarray) else x.detach().requires_grad_()
+    y = run(modules, x)
+    y.backward(batten.tensor(dy) if isinstance(dy, np.ndarray) else dy)
+    arrays = [y.detach(), x.grad, *[p.grad for p in modules[0].parameters()], *modules[0].buffers()]
+    layout = [a.numpy().strides for a in arrays[:2] if a.numel()]
+    return [a.numpy().tobytes() for a in arrays], layout, repr(y.grad_fn)
+
+
+def together(modules, x):
+    y = nn.Sequential(*modules)(x)
+    assert joined(y)
+    return y
+
+
+def assert_alike(modules, x, dy):
+    assert outcome(together, modules, x, dy) == outcome(apart, modules, x, dy)
+
+
+# ---- the numbers ----
+
+SHAPES = [(4,), (1,), (0,), (67,), (150,), (3, 2), (2, 0)]  # before the features, or for batch norm also behind them
+
+
+@each_pair
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("training", [True, False])
+def test_same_bits(pair, shape, training, rng, dtype):
+    if pair[0] is nn.BatchNorm1d and training and np.prod(shape) == 1:
+        pytest.skip("one value has no variance")
+    modules, width = couple(pair, rng, dtype)
+    for module in modules:
+        module.train(training)
+    full = (*shape, width) if pair[0] is nn.Linear else (shape[0], width, *shape[1:])
+    x = rng.standard_normal(full).astype(dtype)
+    y = apart(modules, batten.tensor(x))
+    assert_alike(modules, x, rng.standard_normal(y.shape).astype(dtype))
+
+
+@each_pair
+def test_same_bits_on_any_number_of_threads_and_instruction_set(pair, rng, dtype, isa, threads):
+    modules, width = couple(pair, rng, dtype, 131, 300)
+    x, dy = (rng.standard_normal((200, n)).astype(dtype) for n in (width, 131))
+    expected = outcome(apart, modules, x, dy)
+    for n in (1, 2, 3, 8):
+        threads(n)
+        assert outcome(together, modules, x, dy) == expected
+
+
+@each_pair
+@pytest.mark.parametrize("training", [True, False])
+def test_what_is_not_finite_goes_through(pair, training, rng, dtype):
+    modules, width = couple(pair, rng, dtype)
+    modules[0].train(training)
+    x, dy = rng.standard_normal((20, width)).astype(dtype), rng.standard_normal((20, 5)).astype(dtype)
+    x[2, 1], x[3, 2], x[4, 3] = np.nan, np.inf, -np.inf
+    dy[5, 0], dy[6, 1] = np.nan, np.inf
+    assert_alike(modules, x, dy)
+
+
+@each_pair
+def test_gradients_and_inputs_of_any_layout(pair, rng):
+    modules, width = couple(pair, rng)
+    x = batten.tensor(rng.standard_normal((2 * width, 6)))[::2].T
+    assert_alike(modules, x, batten.tensor(rng.standard_normal((5, 6))).T)
+    assert_alike(modules, x, batten.ones(1, dtype=batten.float64).expand(6, 5))
+
+
+@each_pair
+@pytest.mark.parametrize("wanted", ["input", "parameters", "nothing"])
+def test_only_what_is_wanted_has_a_gradient(pair, wanted, rng):
+    modules, width = couple(pair, rng)
+    x = rng.standard_normal((6, width))
+
+    def step(run):
+        net = copy.deepcopy(modules)
+        net[0].requires_grad_(wanted == "parameters")
+        leaf = batten.tensor(x, requires_grad=wanted == "input")
+        y = run(net, leaf)
+        if y.requires_grad:
+            y.sum().backward()
+        grads = [leaf.grad, *[p.grad for p in net[0].parameters()]]
+        return [y.tolist(), y.requires_grad, *[None if g is None else g.tolist() for g in grads]]
+
+    assert step(lambda net, leaf: nn.Sequential(*net)(leaf)) == step(apart)
+
+
+@pytest.mark.parametrize("settings", [
+    {"affine": False}, {"bias": False}, {"momentum": None}, {"track_running_stats": False}, {"eps": 0.5},
+])  # fmt: skip
+@pytest.mark.parametrize("training", [True, False])
+def test_settings_of_batch_norm(settings, training, rng):
+    modules = [nn.BatchNorm1d(5, **settings).double().train(training), nn.ReLU()]
+    assert_alike(modules, rng.standard_normal((6, 5)), rng.standard_normal((6, 5)))
+
+
+@each_pair
+def test_a_layer_without_bias(pair, rng):
+    modules = [layer(pair[0]).double(), layer(pair[1])]
+    modules[0].bias = None
+    assert_alike(modules, rng.standard_normal((6, 7 if pair[0] is nn.Linear else 5)), rng.standard_normal((6, 5)))
+
+
+def test_relu_in_place(rng):
+    for first in (nn.BatchNorm1d(5).double(), nn.Linear(5, 5).double()):
+        x, dy = rng.standard_normal((2, 6, 5))
+        assert_alike([first, nn.ReLU(inplace=True)], x, dy)
+
+
+@pytest.mark.parametrize("name", sorted(ACTIVATED))
+@pytest.mark.parametrize("shape", [(1, 1, 1), (7, 5, 3), (33, 300, 77), (128, 40, 512)])
+def test_gemm_activates_as_the_elementwise_kernel_does(name, shape, rng, dtype, isa):
+    m, k, n = shape
+    a, b, bias = (rng.standard_normal(s).astype(dtype) for s in ((m, k), (k, n), (n,)))
+    a[0, 0] = np.nan
+    a[-1] *= 100
+    plain = kernels.gemm(np.empty((m, n), dtype), a, b, bias)
+    expected = getattr(kernels, name)(np.empty_like(plain), plain)
+    assert kernels.gemm(np.empty((m, n), dtype), a, b, bias, name).tobytes() == expected.tobytes()
+
+
+def test_training_follows_pytorch(rng):
+    torch = pytest.importorskip("torch")
+
+    def net(lib):
+        m = lib.nn
+        return m.Sequential(
+            m.Linear(6, 9), m.BatchNorm1d(9), m.ReLU(), m.Linear(9, 8), m.Tanh(), m.Linear(8, 7), m.ReLU(inplace=True),
+            m.Linear(7, 4), m.Sigmoid(), m.Linear(4, 3),
+        ).double()  # fmt: skip
+
+    ours, theirs = net(batten), net(torch)
+    ours.load_state_dict(theirs.state_dict())
+    x, target = rng.standard_normal((3, 20, 6)), rng.integers(0, 3, (3, 20))
+    for lib, model in ((batten, ours), (torch, theirs)):
+        sgd = lib.optim.SGD(model.parameters(), lr=0.5, momentum=0.9)
+        for a, t in zip(x, target, strict=True):
+            sgd.zero_grad()
+            lib.nn.functional.cross_entropy(model(lib.tensor(a)), lib.tensor(t)).backward()
+            sgd.step()
+        model.eval()
+    for name, value in theirs.state_dict().items():
+        np.testing.assert_allclose(ours.state_dict()[name].numpy(), value.numpy(), rtol=1e-9, atol=1e-12)
+    with batten.no_grad(), torch.no_grad():
+        np.testing.assert_allclose(ours(batten.tensor(x[0])), theirs(torch.tensor(x[0])), rtol=1e-9, atol=1e-12)
+
+
+# ---- whether they are joined ----
+
+
+@each_pair
+def test_neighbours_in_the_table_are_joined(pair, rng):
+    modules, width = couple(pair, rng)
+    x = batten.tensor(rng.standard_normal((4, width)), requires_grad=True)
+    assert joined(nn.Sequential(*modules)(x))
+    assert not joined(apart(modules, x))
+
+
+def test_neither_the_result_nor_a_mask_is_kept_for_batch_norm_with_relu(rng):
+    x = batten.tensor(rng.standard_normal((400, 50)), requires_grad=True)
+    operation = nn.Sequential(nn.BatchNorm1d(50).double(), nn.ReLU())(x).grad_fn
+    kept = [getattr(operation, slot) for slot in operation.kept]
+    large = [v for v in kept if isinstance(v, np.ndarray) and v.size >= x.array.size]
+    assert len(large) == 1 and large[0] is x.array
+
+
+class Spy:
+    """A hook that notes what it is called with."""
+
+    def __init__(self, seen):
+        self.seen = seen
+
+    def __call__(self, module, *given):
+        self.seen.append(
+            (type(module).__name__, [np.asarray(v[0] if isinstance(v, tuple) else v.detach()) for v in given])
+        )
+
+
+@each_pair
+@pytest.mark.parametrize("position", [0, 1])
+@pytest.mark.parametrize("register", ["register_forward_hook", "register_forward_pre_hook"])
+def test_hooks_are_called(pair, position, register, rng):
+    modules, width = couple(pair, rng)
+    x = batten.tensor(rng.standard_normal((4, width)))
+    net, seen = nn.Sequential(*modules), []
+    with batten.no_grad():
+        plain = net(x).tolist()
+        with getattr(modules[position], register)(Spy(seen)):
+            assert net(x).tolist() == plain or pair[0] is nn.BatchNorm1d  # whose running statistics do not matter here
+            (called,) = seen
+            seen.clear()
+            apart(modules, x)
+    (expected,) = seen
+    assert called[0] == expected[0] == pair[position].__name__
+    assert all(np.array_equal(a, b) for a, b in zip(called[1], expected[1], strict=True))
+    assert joined(net(x.requires_grad_()))  # the hook is gone
+    assert len(seen) == 1
+
+
+def test_a_hook_that_changes_what_it_sees(rng):
+    x = batten.tensor(rng.standard_normal((4, 7)))
+    net = nn.Sequential(nn.Linear(7, 5).double(), nn.ReLU())
+    net[0].register_forward_hook(lambda module, args, output: output * 0 - 1)
+    assert net(x).tolist() == [[0.0] * 5] * 4
+    net[1].register_forward_hook(lambda module, args, output: output + 3)
+    assert net(x).tolist() == [[3.0] * 5] * 4
+
+
+def test_a_hook_that_is_registered_on_the_way(rng):
+    """A pre-hook of the first module gives the last ones hooks: they are called in the same forward."""
+    net, seen = nn.Sequential(nn.Identity(), nn.Linear(7, 5).double(), nn.ReLU()), []
+    net[0].register_forward_pre_hook(lambda module, args: net[2].register_forward_hook(Spy(seen)) and None)
+    net(batten.tensor(rng.standard_normal((4, 7))))
+    assert [name for name, _ in seen] == ["ReLU"]
+
+
+class LoudNorm(nn.BatchNorm1d):
+    def forward(self, input):
+        return super().forward(input) + 1
+
+
+class LoudLinear(nn.Linear):
+    def forward(self, input):
+        return super().forward(input) + 1
+
+
+class LoudReLU(nn.ReLU):
+    def forward(self, input):
+        return super().forward(input) + 1
+
+
+class QuietReLU(nn.ReLU):
+    pass
+
+
+@pytest.mark.parametrize("first", [LoudNorm, LoudLinear, nn.BatchNorm1d, nn.Linear])
+@pytest.mark.parametrize("second", [LoudReLU, QuietReLU, nn.ReLU])
+def test_subclasses_run_their_own_forward(first, second, rng):
+    modules = [(first(7, 7) if issubclass(first, nn.Linear) else first(7)).double(), second()]
+    x = batten.tensor(rng.standard_normal((4, 7)), requires_grad=True)
+    y = nn.Sequential(*modules)(x)
+    assert joined(y) == (second is nn.ReLU and first in (nn.BatchNorm1d, nn.Linear))
+    assert y.tolist() == apart(modules, x).tolist()
+
+
+@each_pair
+@pytest.mark.parametrize("position", [0, 1])
+def test_a_forward_that_was_replaced_is_called(pair, position, rng, monkeypatch):
+    modules, width = couple(pair, rng)
+    net, x = nn.Sequential(*modules), batten.tensor(rng.standard_normal((4, width)))
+    calls = []
+
+    def replaced(*args):
+        calls.append(args[-1].shape)
+        return batten.ones(4, 5, dtype=batten.float64)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(modules[position], "forward", replaced)
+        assert net(x).tolist() == apart(modules, x).tolist()
+    with monkeypatch.context() as patch:
+        patch.setattr(pair[position], "forward", lambda self, *args: replaced(*args))
+        assert net(x).tolist() == apart(modules, x).tolist()
+    assert len(calls) == 4
+    assert joined(net(x.requires_grad_()))
+
+
+def test_a_call_that_was_replaced_is_called(rng, monkeypatch):
+    names, call = [], nn.Module.__call__
+
+    def noted(self, *args):
+        names.append(type(self).__name__)
+        return call(self, *args)
+
+    monkeypatch.setattr(nn.Module, "__call__", noted)
+    nn.Sequential(nn.Linear(3, 2), nn.ReLU())(batten.ones(1, 3))
+    assert names == ["Sequential", "Linear", "ReLU"]
+
+
+@pytest.mark.parametrize("kinds", [
+    (nn.Linear, nn.BatchNorm1d), (nn.Linear, nn.GELU), (nn.BatchNorm1d, nn.Tanh), (nn.ReLU, nn.Linear),
+    (nn.Identity, nn.ReLU), (nn.LeakyReLU, nn.ReLU), (nn.Linear, nn.ReLU6),
+])  # fmt: skip
+def test_other_neighbours_are_not(kinds, rng):
+    modules = [layer(kind, 7, 7).double() for kind in kinds]
+    x = batten.tensor(rng.standard_normal((4, 7)), requires_grad=True)
+    y = nn.Sequential(*modules)(x)
+    assert not joined(y)
+    assert y.tolist() == apart(modules, x).tolist()
+
+
+# ---- containers that change, and modules that come twice ----
+
+
+def test_every_order_of_four_modules(rng):
+    """Whatever stands where, and how often: each module has its turn."""
+    kinds = (nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Tanh)
+    x = batten.tensor(rng.standard_normal((6, 5)))
+    for chosen in itertools.product(kinds, repeat=4):
+        modules = [layer(kind, 5, 5).double() for kind in chosen]
+        ours, theirs = copy.deepcopy(modules), copy.deepcopy(modules)
+        assert nn.Sequential(*ours)(x).tolist() == apart(theirs, x).tolist()
+        for a, b in zip(ours, theirs, strict=True):
+            assert [v.tolist() for v in a.buffers()] == [v.tolist() for v in b.buffers()]
+
+
+@each_pair
+def test_a_child_used_twice(pair, rng):
+    first, second = (layer(kind, 5, 5).double() for kind in pair)
+    modules = [first, second, first, second, second, first]
+    x, dy = rng.standard_normal((2, 6, 5))
+
+    def run(modules, x):
+        return nn.Sequential(*modules)(x)
+
+    assert outcome(run, modules, x, dy) == outcome(apart, modules, x, dy)
+    assert outcome(lambda m, x: (nn.Sequential(*m[:2]) * 3)(x), modules, x, dy) == outcome(
+        apart, modules[:2] * 3, x, dy
+    )
+
+
+def test_modules_that_are_replaced_appended_and_taken_away(rng):
+    x = batten.tensor(rng.standard_normal((4, 5)), requires_grad=True)
+    net = nn.Sequential(nn.Linear(5, 5).double())
+    changes = [
+        (lambda: None, False),
+        (lambda: net.append(nn.ReLU()), True),
+        (lambda: net.__setitem__(1, nn.GELU()), False),
+        (lambda: net.__setitem__(1, nn.Tanh()), True),
+        (lambda: setattr(net, "1", nn.Sigmoid()), True),
+        (lambda: net.insert(1, nn.Identity()), False),
+        (lambda: net.pop(1), True),
+        (lambda: net.__setitem__(0, nn.BatchNorm1d(5).double()), False),
+        (lambda: net.__setitem__(1, nn.ReLU()), True),
+        (lambda: net.extend([nn.Linear(5, 5).double(), nn.ReLU()]), True),
+        (lambda: net.__delitem__(3), False),
+    ]
+    for change, expected in changes:
+        change()
+        y = net(x)
+        assert joined(y) == expected
+        assert y.tolist() == apart(net, x).tolist()
+
+
+def test_modes_may_change_and_differ(rng):
+    x = batten.tensor(rng.standard_normal((6, 5)), requires_grad=True)
+    net = nn.Sequential(nn.BatchNorm1d(5), nn.ReLU()).double()
+    for modes in [(True, True), (False, True), (True, False), (False, False)]:
+        for module, mode in zip(net, modes, strict=True):
+            module.train(mode)
+        y = net(x)
+        assert isinstance(y.grad_fn, BatchNormRelu if modes[0] else BatchNormInferenceRelu)
+        assert y.tolist() == apart(copy.deepcopy([*net]), x).tolist() or modes[0]
+
+
+def test_the_border_of_a_container_is_not_crossed(rng):
+    x = batten.tensor(rng.standard_normal((4, 5)), requires_grad=True)
+    assert not joined(nn.Sequential(nn.Sequential(nn.Linear(5, 5).double()), nn.ReLU())(x))
+    assert joined(nn.Sequential(nn.Sequential(nn.Linear(5, 5).double(), nn.ReLU()))(x))
+
+
+def test_copies_and_pickles(rng):
+    x = batten.tensor(rng.standard_normal((4, 5)), requires_grad=True)
+    net = nn.Sequential(nn.Linear(5, 5).double(), nn.ReLU())
+    expected = net(x).tolist()
+    for other in (copy.deepcopy(net), copy.copy(net), pickle.loads(pickle.dumps(net)), net[:2]):
+        y = other(x)
+        assert joined(y) and y.tolist() == expected
+
+
+def test_a_missing_child_is_refused_as_ever():
+    net = nn.Sequential(nn.Linear(3, 2))
+    net.add_module("none", None)
+    with pytest.raises(TypeError, match="not callable"):
+        net(batten.ones(1, 3))
+
+
+# ---- errors ----
+
+
+@each_pair
+def test_errors_are_the_same(pair, rng):
+    modules, width = couple(pair, rng)
+    wrong = batten.tensor(rng.standard_normal((4, width + 1)))
+    with pytest.raises(ValueError) as alone:
+        modules[0](wrong)
+    with pytest.raises(ValueError) as both:
+        nn.Sequential(*modules)(wrong)
+    assert str(both.value) == str(alone.value)
+
+
+def message(run):
+    """What an error says, or "" if there is none."""
+    try:
+        run()
+    except RuntimeError as error:
+        return str(error)
+    return ""
+
+
+@each_pair
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("changed", ["x", "y", "weight", "bias"])
+def test_changes_before_backward_are_found_as_ever(pair, training, changed, rng):
+    def step(run):
+        modules, width = couple(pair, np.random.default_rng(1))
+        modules[0].train(training)
+        x = batten.tensor(rng.standard_normal((4, width)), requires_grad=True)
+        given = x * 1
+        y = run(modules, given)
+        with batten.no_grad():
+            {"x": given, "y": y, "weight": modules[0].weight, "bias": modules[0].bias}[changed].mul_(2)
+        return bool(message(y.sum().backward))
+
+    found = step(apart)
+    assert step(together) == found
+    assert found == (changed != "bias")
+
+
+@each_pair
+@pytest.mark.parametrize("training", [True, False])
+def test_gradients_are_of_the_forward_that_was(pair, training, rng):
+    """What is not watched may change on the way, and does not matter."""
+    modules, width = couple(pair, rng)
+    modules[0].train(training)
+    x, dy = rng.standard_normal((4, width)), rng.standard_normal((4, 5))
+
+    def run(modules, x):
+        y = together(modules, x)
+        with batten.no_grad():
+            modules[0].bias.neg_()
+        return y
+
+    def plainly(modules, x):
+        y = apart(modules, x)
+        with batten.no_grad():
+            modules[0].bias.neg_()
+        return y
+
+    assert outcome(run, modules, x, dy) == outcome(plainly, modules, x, dy)
+
+
+@each_pair
+def test_a_graph_is_walked_twice_if_asked(pair, rng):
+    modules, width = couple(pair, rng)
+    x = batten.tensor(rng.standard_normal((4, width)), requires_grad=True)
+    y = together(modules, x).sum()
+    y.backward(retain_graph=True)
+    first = x.grad.tolist()
+    x.grad = None
+    y.backward()
+    assert x.grad.tolist() == first
+    assert "retain_graph" in message(y.backward)
+
+
+def test_the_table_names_what_gemm_and_the_modules_know():
+    assert set(FUSIONS[nn.Linear].values()) == set(ACTIVATED)
+    for first, seconds in FUSIONS.items():
+        for second, activation in seconds.items():
+            assert fused(layer(first), layer(second)) == activation == second.__name__.lower()
