@@ -123,15 +123,17 @@ def operands(input: Operand, weight: Operand, bias: Operand | None) -> tuple[Any
     """The three as tensors that fit."""
     x, w = floats("Linear", input), floats("Linear", weight)
     b = None if bias is None else floats("Linear", bias)
-    if w.array.ndim != 2:
-        raise ValueError(f"Linear expects a weight (out_features, in_features), got {list(w.array.shape)}")
-    if x.array.shape[-1:] != w.array.shape[1:]:
-        raise ValueError(f"Linear expects (*, {w.array.shape[1]}), got {list(x.array.shape)}")
-    if b is not None and b.array.shape != w.array.shape[:1]:
-        raise ValueError(f"Linear expects a bias [{w.array.shape[0]}], got {list(b.array.shape)}")
-    for name, parameter in (("weight", w), ("bias", b)):
-        if parameter is not None and parameter.array.dtype != x.array.dtype:
-            raise TypeError(f"Linear expects its {name} in the input's type, {x.dtype}, got {parameter.dtype}")
+    shape, dtype = w.array.shape, x.array.dtype
+    if len(shape) != 2:
+        raise ValueError(f"Linear expects a weight (out_features, in_features), got {list(shape)}")
+    if x.array.shape[-1:] != shape[1:]:
+        raise ValueError(f"Linear expects (*, {shape[1]}), got {list(x.array.shape)}")
+    if b is not None and b.array.shape != shape[:1]:
+        raise ValueError(f"Linear expects a bias [{shape[0]}], got {list(b.array.shape)}")
+    if w.array.dtype != dtype:
+        raise TypeError(f"Linear expects its weight in the input's type, {dtype}, got {w.dtype}")
+    if b is not None and b.array.dtype != dtype:
+        raise TypeError(f"Linear expects its bias in the input's type, {dtype}, got {b.dtype}")
     return x, w, b
 
 

@@ -194,7 +194,7 @@ def as_float(x: Operand) -> Tensor:
 
 def floats(name: str, input: Operand) -> Tensor:
     """The operand of a function that is one of floats only."""
-    x = as_operand(input)
+    x: Tensor = input if isinstance(input, Variable) else as_operand(input)
     if x.array.dtype.kind != "f":
         raise TypeError(f"{name} expects floats, got {x.dtype}; use .float() first")
     return x
