@@ -209,7 +209,7 @@ def test_neighbours_in_the_table_are_joined(pair, rng):
 def test_neither_the_result_nor_a_mask_is_kept_for_batch_norm_with_relu(rng):
     x = batten.tensor(rng.standard_normal((400, 50)), requires_grad=True)
     operation = nn.Sequential(nn.BatchNorm1d(50).double(), nn.ReLU())(x).grad_fn
-    kept = [getattr(operation, slot) for slot in operation.kept]
+    kept = [getattr(operation, slot) for slot in operation.of_class.kept]
     large = [v for v in kept if isinstance(v, np.ndarray) and v.size >= x.array.size]
     assert len(large) == 1 and large[0] is x.array
 
