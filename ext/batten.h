@@ -85,14 +85,15 @@ typedef struct {
     batten_activation activation;
 
     /* The plan: how the product is cut, and by whom. */
-    int packed, team;
+    int team;
     size_t down, across;   /* rectangles of c that one product is cut into, for the team */
     size_t steps, depth;   /* k is summed in so many steps of at most depth */
-    size_t rows, columns;  /* of the block whose operands are packed at a time */
-    size_t a_room, b_room; /* elements of scratch for a packed block's operands, for each of the team */
+    size_t rows;           /* of a block */
+    size_t a_room, b_room; /* elements of scratch for a packed block of a and strip of b, for each of the team */
 } batten_product;
 
-enum { BATTEN_DEPTH = 256 };  /* depth is no more than this */
+enum { BATTEN_DEPTH = 2048 }; /* depth is no more than so many bytes of elements, */
+enum { BATTEN_STRIP = 512 };  /* and a strip of b has so many bytes of each row */
 enum { BATTEN_COLUMNS = 32 }; /* rectangles begin at multiples of this column; so many columns make whole tiles */
 
 /* Makes the plan from the sizes; returns the bytes of scratch that the kernel needs. */

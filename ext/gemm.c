@@ -7,19 +7,19 @@
  * b, and each of the MR elements of a's column is multiplied to both, so that
  * loads are few beside multiplications.  From the inside out:
  *
- *   step     k is cut into steps of at most 256 terms; a panel of b (a step x the
- *            tile's columns) then stays in the first cache while it meets the
- *            panels of a (the tile's rows x a step) of one strip;
- *   strip    as many row panels of a as half of a small second cache holds; they
- *            meet every column panel of b in turn;
- *   block    what is packed at a time (plan.c): panels one behind the other, each
- *            in the order in which the tile reads it;
- *   rectangle  the blocks of one member of the team, who packs them alone.
+ *   panel      the rows of a, or the columns of b, that a tile reads;
+ *   strip      some column panels of b, which stay in the second cache while one row
+ *              panel of a after the other meets them: c is walked along its rows;
+ *   block      the row panels of a that meet all strips one after the other;
+ *   step       k is cut into steps of at most DEPTH terms, so that a strip fits;
+ *   rectangle  what one member of the team computes (plan.c).
  *
- * Where packing would not pay, the tile reads the operands where they lie: it asks
- * only that the columns of b are next to each other (plan.c says when).
+ * The tile asks only that the columns of b are next to each other.  It reads its panels
+ * where they lie, unless they are read so often that packing them pays: then they are
+ * copied in the order in which it reads them, b strip by strip, a in the first strip.
+ * Who computes a rectangle packs for it alone.
  *
- * Every element of c is the same sum in the same order, whatever the tile, path,
+ * Every element of c is the same sum in the same order, whatever the tile, packing,
  * block or member of the team it falls to: over a step in order of k, beginning at
  * nought; then step after step.  It depends on its row of a and column of b only,
  * so a row alone gives the same bits as in a batch. */
@@ -30,13 +30,18 @@
 /* The tile: 2 MR accumulators, two vectors of b and one element of a must fit into
  * the registers, of which x86 has 16 before AVX-512 and 32 with it. */
 #if VBYTES == 64 || defined(__aarch64__)
-#define EACH_ROW(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7) DO(8) DO(9) DO(10) DO(11)
-enum { MR = 12 };
+#define EACH_ROW(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7) DO(8) DO(9) DO(10) DO(11) DO(12) DO(13)
+enum { MR = 14 };
 #else
 #define EACH_ROW(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5)
 enum { MR = 6 };
 #endif
-enum { NR = 2 * VLEN, STRIP = 576 / sizeof(real) / MR };
+enum {
+    NR = 2 * VLEN,
+    DEPTH = BATTEN_DEPTH / sizeof(real),
+    STRIP = BATTEN_STRIP / sizeof(real),
+    LINE = 64 / sizeof(real) /* of the cache */
+};
 
 typedef real loose __attribute__((vector_size(VBYTES), aligned(sizeof(real)), may_alias));
 
@@ -48,67 +53,144 @@ struct panel {
 
 /* ---- the tile ---- */
 
-/* tile (MR, NR) = a b, for `rows` rows and `vectors` vectors of columns.
+/* Rows of memory that will be read soon. */
+struct ahead {
+    const real *x;
+    ptrdiff_t stride;    /* from one row to the next */
+    size_t rows, length; /* how many are left, and their elements */
+    size_t at;           /* the element of the first row from which on it is left */
+    size_t pace;         /* cache lines to ask for at a time */
+};
+
+static inline void ask(struct ahead *next)
+{
+    for (size_t i = 0; i < next->pace && next->rows; i++) {
+        __builtin_prefetch(next->x + next->at, 0, 2);
+        next->at += LINE;
+        if (next->at >= next->length) {
+            next->x += next->stride;
+            next->at = 0;
+            next->rows--;
+        }
+    }
+}
+
+/* One tile of c, for one step of k: c = scale old + alpha a b. */
+struct tile {
+    struct panel a, b;
+    size_t rows, columns, depth;
+    real *c;
+    const real *old;
+    ptrdiff_t c_row, old_row; /* from one row to the next */
+    real alpha, scale;
+    struct ahead *next; /* what the memory is asked for meanwhile */
+};
+
+/* For `rows` rows and `vectors` vectors of columns.
+ *
+ * Where a is packed, the memory is asked between the steps for the rows of c, one
+ * after the other, and for what comes next: all at once they would hold the tile up.
  *
  * The accumulators have names because GCC 12 unrolls the loops over an array of
  * them too late to keep it in registers: left to itself it writes the tile to the
- * stack at every step.  rows and vectors are constants wherever this is inlined,
+ * stack at every step.  lane, rows and vectors are constants wherever this is inlined,
  * so the unused names cost nothing. */
 #define ZERO(i) vec left##i = {0}, right##i = {0};
-#define ADD(i)                          \
-    if (i < rows) {                     \
-        const real x = a.x[i * a.lane]; \
-        left##i += x * left;            \
-        right##i += x * right;          \
+#define ADD(i)                      \
+    if (i < rows) {                 \
+        const real x = a[i * lane]; \
+        left##i += x * left;        \
+        right##i += x * right;      \
     }
-#define STORE(i)                        \
-    if (i < rows) {                     \
-        tile[2 * i] = left##i;          \
-        if (vectors == 2)               \
-            tile[2 * i + 1] = right##i; \
+#define STORE(i)                                                       \
+    if (i < rows) {                                                    \
+        loose *const y = (loose *)(t.c + i * t.c_row);                 \
+        const loose *const x = (const loose *)(t.old + i * t.old_row); \
+        y[0] = t.scale * x[0] + t.alpha * left##i;                     \
+        if (vectors == 2)                                              \
+            y[1] = t.scale * x[1] + t.alpha * right##i;                \
     }
-static inline __attribute__((always_inline)) void multiply_tile(vec *tile, struct panel a, struct panel b, size_t depth,
+static inline __attribute__((always_inline)) void multiply_tile(const struct tile *all, const ptrdiff_t lane,
                                                                 const int rows, const int vectors)
 {
+    const struct tile t = *all;
+    const size_t part = lane == 1 ? blocks_of(t.depth, rows) : t.depth;
+    const real *a = t.a.x, *b = t.b.x, *row = t.c;
     EACH_ROW(ZERO)
-    for (size_t p = 0; p < depth; p++, a.x += a.step, b.x += b.step) {
-        const loose *const columns = (const loose *)b.x;
-        const vec left = columns[0], right = columns[vectors - 1];
-        EACH_ROW(ADD)
+    for (size_t rest = t.depth, steps; rest; rest -= steps) {
+        steps = smaller(part, rest);
+        if (lane == 1) {
+            __builtin_prefetch(row, 1, 2);
+            __builtin_prefetch(row + vectors * VLEN - 1, 1, 2);
+            row += t.c_row;
+            ask(t.next);
+        }
+        for (size_t p = 0; p < steps; p++, a += t.a.step, b += t.b.step) {
+            const loose *const columns = (const loose *)b;
+            const vec left = columns[0], right = columns[vectors - 1];
+            EACH_ROW(ADD)
+        }
     }
     EACH_ROW(STORE)
 }
 
-/* The same for as many rows as there are. */
-#define CASE(i)                                           \
-    case i + 1:                                           \
-        multiply_tile(tile, a, b, depth, i + 1, vectors); \
+/* The same for as many rows as there are.  Rows of a that are next to each other, as in a
+ * packed panel, need one address instead of one each. */
+#define CASE(i)                                          \
+    case i + 1:                                          \
+        if (t->a.lane == 1)                              \
+            multiply_tile(t, 1, i + 1, vectors);         \
+        else                                             \
+            multiply_tile(t, t->a.lane, i + 1, vectors); \
         break;
-static inline __attribute__((always_inline)) void multiply_rows(vec *tile, struct panel a, struct panel b, size_t depth,
-                                                                size_t rows, const int vectors)
+static inline __attribute__((always_inline)) void multiply_rows(const struct tile *t, const int vectors)
 {
-    switch (rows) {
+    switch (t->rows) {
         EACH_ROW(CASE)
     }
 }
 
-/* Rows of a that are next to each other, as in a packed panel, need one address
- * instead of one each. */
-static void multiply_wide(vec *tile, struct panel a, struct panel b, size_t depth, size_t rows)
+/* The columns that the tile reads for a panel of so many. */
+static size_t width_of(size_t columns)
 {
-    if (a.lane == 1)
-        multiply_rows(tile, (struct panel){a.x, 1, a.step}, b, depth, rows, 2);
-    else
-        multiply_rows(tile, a, b, depth, rows, 2);
+    return columns > VLEN ? NR : VLEN;
 }
 
-/* For a last panel that has one vector of columns or less. */
-static void multiply_narrow(vec *tile, struct panel a, struct panel b, size_t depth, size_t rows)
+/* Two functions, as GCC takes long over one. */
+static void multiply_wide(const struct tile *t)
 {
-    if (a.lane == 1)
-        multiply_rows(tile, (struct panel){a.x, 1, a.step}, b, depth, rows, 1);
+    multiply_rows(t, 2);
+}
+
+static void multiply_narrow(const struct tile *t)
+{
+    multiply_rows(t, 1);
+}
+
+static void multiply_whole(const struct tile *t)
+{
+    if (t->columns > VLEN)
+        multiply_wide(t);
     else
-        multiply_rows(tile, a, b, depth, rows, 1);
+        multiply_narrow(t);
+}
+
+/* Columns that do not fill their vectors are computed in a copy of c. */
+static void multiply_part(const struct tile *t)
+{
+    real copy[MR * NR] __attribute__((aligned(VBYTES)));
+    struct tile there = *t;
+    there.c = copy;
+    there.c_row = NR;
+    if (t->old == t->c) {
+        there.old = copy;
+        there.old_row = NR;
+        for (size_t r = 0; r < t->rows; r++)
+            memcpy(copy + r * NR, t->c + (ptrdiff_t)r * t->c_row, t->columns * sizeof(real));
+    }
+    multiply_whole(&there);
+    for (size_t r = 0; r < t->rows; r++)
+        memcpy(t->c + (ptrdiff_t)r * t->c_row, copy + r * NR, t->columns * sizeof(real));
 }
 
 /* ---- what becomes of a tile ---- */
@@ -150,48 +232,23 @@ static inline void activate(real *y, size_t n, batten_activation activation)
     }
 }
 
-/* Adds n columns of a tile's row, the sum of one step, to c; bias and activation
- * come with the last step.  Inlined where n is a constant, its loops are vectors. */
-static inline __attribute__((always_inline)) void add_row(real *restrict y, const real *restrict sum,
-                                                          const real *restrict bias, size_t n, size_t step,
-                                                          const batten_product *p)
+/* Bias and activation of a row of a tile.  Inlined where n is a constant, its loops are vectors. */
+static inline __attribute__((always_inline)) void finish_row(real *y, const real *restrict bias, size_t n,
+                                                             batten_activation activation)
 {
-    const real alpha = (real)p->alpha, beta = (real)p->beta;
-    if (step == 0 && beta == 0)
-        for (size_t j = 0; j < n; j++)
-            y[j] = alpha * sum[j];
-    else if (step == 0)
-        for (size_t j = 0; j < n; j++)
-            y[j] = beta * y[j] + alpha * sum[j];
-    else
-        for (size_t j = 0; j < n; j++)
-            y[j] += alpha * sum[j];
-    if (step + 1 < p->steps)
-        return;
     if (bias)
         for (size_t j = 0; j < n; j++)
             y[j] += bias[j];
-    activate(y, n, p->activation);
+    activate(y, n, activation);
 }
 
-/* The tile of c at row i and column j, for one step of k. */
-static void multiply(const struct product *q, struct panel a, struct panel b, size_t i, size_t rows, size_t j,
-                     size_t columns, size_t step, size_t depth)
+static void finish(const struct tile *t, const real *bias, batten_activation activation)
 {
-    vec tile[2 * MR];
-    if (columns > VLEN)
-        multiply_wide(tile, a, b, depth, rows);
-    else
-        multiply_narrow(tile, a, b, depth, rows);
-    const real *const bias = q->bias ? q->bias + j : NULL;
-    for (size_t r = 0; r < rows; r++) {
-        real *const y = q->c + (ptrdiff_t)(i + r) * q->p->c_row + (ptrdiff_t)j;
-        const real *const sum = (const real *)(tile + 2 * r);
-        if (columns == NR)
-            add_row(y, sum, bias, NR, step, q->p);
+    for (size_t r = 0; r < t->rows; r++)
+        if (t->columns == NR)
+            finish_row(t->c + (ptrdiff_t)r * t->c_row, bias, NR, activation);
         else
-            add_row(y, sum, bias, columns, step, q->p);
-    }
+            finish_row(t->c + (ptrdiff_t)r * t->c_row, bias, t->columns, activation);
 }
 
 /* ---- operands ---- */
@@ -240,16 +297,16 @@ static inline __attribute__((always_inline)) void turn(vec *rows)
     EXCHANGE(8)
 }
 
-/* Copies a panel whose steps are next to each other so that its lanes are: square by
- * square.  Where a square has fewer lanes than a vector, what is written behind them
- * belongs to the next step, and is written again: squares go from the last lanes to
- * the first, and then on to the next steps. */
+/* Packs a panel whose steps are next to each other, square by square.  Where a square has
+ * fewer lanes than a vector, what is written behind them belongs to the next step, and is
+ * written again: squares go from the first steps to the last, and from the last lanes to
+ * the first. */
 static void pack_turned(real *to, size_t width, struct panel from, size_t lanes, size_t depth)
 {
     const size_t whole = depth / VLEN * VLEN;
-    for (size_t p = 0; p < whole; p += VLEN)
-        for (size_t square = blocks_of(lanes, VLEN); square-- > 0;) {
-            const size_t i = square * VLEN, n = smaller(VLEN, lanes - i);
+    for (size_t square = blocks_of(lanes, VLEN); square-- > 0;) {
+        const size_t i = square * VLEN, n = smaller(VLEN, lanes - i);
+        for (size_t p = 0; p < whole; p += VLEN) {
             const real *const x = from.x + (ptrdiff_t)i * from.lane + (ptrdiff_t)p;
             real *const y = to + p * width + i;
             vec rows[VLEN];
@@ -262,31 +319,46 @@ static void pack_turned(real *to, size_t width, struct panel from, size_t lanes,
                 *(loose *)(y + r * width) = rows[r];
             memcpy(y + (VLEN - 1) * width, &rows[VLEN - 1], n * sizeof(real));
         }
+    }
     for (size_t p = whole; p < depth; p++)
         for (size_t i = 0; i < lanes; i++)
             to[p * width + i] = from.x[(ptrdiff_t)p + (ptrdiff_t)i * from.lane];
 }
 
-/* Copies a panel so that each step's lanes are next to each other, with noughts
- * behind them up to width; what a tile computes from those is never stored. */
-static struct panel pack(real *to, size_t width, struct panel from, size_t lanes, size_t depth)
+/* memcpy of a constant size is a few vectors. */
+static inline void copy_lanes(real *to, const real *from, size_t n)
 {
-    if (from.step == 1 && from.lane != 1)
-        pack_turned(to, width, from, lanes, depth);
+    if (n == NR)
+        memcpy(to, from, NR * sizeof(real));
+    else if (n == MR)
+        memcpy(to, from, MR * sizeof(real));
     else
-        for (size_t p = 0; p < depth; p++)
-            for (size_t i = 0; i < lanes; i++)
-                to[p * width + i] = from.x[(ptrdiff_t)p * from.step + (ptrdiff_t)i * from.lane];
-    for (size_t p = 0; p < depth && lanes < width; p++)
-        for (size_t i = lanes; i < width; i++)
-            to[p * width + i] = 0;
-    return (struct panel){to, 1, (ptrdiff_t)width};
+        memcpy(to, from, n * sizeof(real));
 }
 
-/* The columns that the tile reads for a panel of so many. */
-static size_t width_of(size_t columns)
+/* Packs lanes by panels of at most `width`, one behind the other.  Lanes that are next to each
+ * other are read across all panels, as they lie.  Behind the last lanes come noughts, up to
+ * `padded`; what a tile computes from those is never stored. */
+static void pack(real *to, size_t width, struct panel from, size_t lanes, size_t padded, size_t depth)
 {
-    return columns > VLEN ? NR : VLEN;
+    for (size_t p = 0; from.lane == 1 && p < depth; p++)
+        for (size_t u = 0; u < lanes; u += width)
+            copy_lanes(to + u * depth + p * smaller(width, padded - u), from.x + (ptrdiff_t)p * from.step + u,
+                       smaller(width, lanes - u));
+    for (size_t u = 0; u < lanes; u += width) {
+        real *const panel = to + u * depth;
+        const size_t n = smaller(width, lanes - u), all = smaller(width, padded - u);
+        const struct panel part = {from.x + (ptrdiff_t)u * from.lane, from.lane, from.step};
+        if (from.lane != 1 && from.step == 1)
+            pack_turned(panel, all, part, n, depth);
+        else if (from.lane != 1)
+            for (size_t p = 0; p < depth; p++)
+                for (size_t i = 0; i < n; i++)
+                    panel[p * all + i] = part.x[(ptrdiff_t)p * part.step + (ptrdiff_t)i * part.lane];
+        for (size_t p = 0; n < all && p < depth; p++)
+            for (size_t i = n; i < all; i++)
+                panel[p * all + i] = 0;
+    }
 }
 
 /* The height of m rows' panels: as few panels as will do, of the same height but for the last. */
@@ -319,78 +391,114 @@ static struct range share(size_t n, struct member me)
     return (struct range){n * me.rank / me.team, n * (me.rank + 1) / me.team};
 }
 
-/* A run of the batch's tiles, counted row panel after row panel within a column
- * panel.  A panel of b that has to be packed is packed for the run's tiles of its column. */
-static void multiply_direct(const struct product *all, struct member me)
-{
-    const batten_product *p = all->p;
-    real packed[BATTEN_DEPTH * NR] __attribute__((aligned(64)));
-    const size_t height = height_of(p->m), down = blocks_of(p->m, height), across = blocks_of(p->n, NR);
-    const struct range tiles = share(p->batch * across * down, me);
-    for (size_t t = tiles.first, next; t < tiles.last; t = next) {
-        const struct product q = product_of_batch(all, t / (across * down));
-        const size_t first = t % down, last = smaller(down, first + tiles.last - t);
-        const size_t j = t / down % across * NR, columns = smaller(NR, p->n - j);
-        next = t + last - first;
-        for (size_t step = 0; step < p->steps; step++) {
-            const size_t k = step * p->depth, depth = smaller(p->depth, p->k - k);
-            struct panel b = columns_of_b(&q, j, k);
-            if (b.lane != 1 || columns != width_of(columns))
-                b = pack(packed, width_of(columns), b, columns, depth);
-            for (size_t i = first * height; i < smaller(last * height, p->m); i += height)
-                multiply(&q, rows_of_a(&q, i, k), b, i, smaller(height, p->m - i), j, columns, step, depth);
-        }
-    }
-}
-
 /* Where one member of the team works: rows i and columns j of c. */
 struct rectangle {
     struct range i, j;
 };
 
-/* One block: packs its operands, then computes its tiles, row panel after row panel
- * within a column panel within a strip.  b stays packed for all blocks below each other. */
-static void multiply_block(const struct product *q, struct range i, struct range j, int first, size_t step,
-                           real *scratch)
+/* The columns of b from `left` on that are met at a time, in one step of k. */
+struct strip {
+    struct panel from;
+    size_t columns, depth;
+};
+
+/* Behind the last strip comes the first of the next step, and behind all of them an empty one. */
+static struct strip strip_at(const struct product *q, struct range j, size_t left, size_t step)
 {
     const batten_product *p = q->p;
-    const size_t m = i.last - i.first, n = j.last - j.first;
-    const size_t k = step * p->depth, depth = smaller(p->depth, p->k - k);
-    const size_t height = height_of(m), down = blocks_of(m, height);
-    real *const b_packed = scratch, *const a_packed = scratch + p->b_room;
+    if (left >= j.last) {
+        left = j.first;
+        step++;
+    }
+    if (step == p->steps)
+        return (struct strip){0};
+    const size_t k = step * p->depth;
+    return (struct strip){columns_of_b(q, left, k), smaller(STRIP, j.last - left), smaller(p->depth, p->k - k)};
+}
 
-    for (size_t v = 0; first && v < n; v += NR) {
-        const size_t lanes = smaller(NR, n - v);
-        pack(b_packed + v * depth, width_of(lanes), columns_of_b(q, j.first + v, k), lanes, depth);
-    }
-    for (size_t u = 0; u < m; u += height) {
-        const size_t lanes = smaller(height, m - u);
-        pack(a_packed + u * depth, lanes, rows_of_a(q, i.first + u, k), lanes, depth);
-    }
-    for (size_t top = 0; top < down; top += STRIP)
-        for (size_t v = 0; v < n; v += NR) {
-            const size_t columns = smaller(NR, n - v);
-            const struct panel b = {b_packed + v * depth, 1, (ptrdiff_t)width_of(columns)};
-            for (size_t u = top * height; u < smaller((top + STRIP) * height, m); u += height) {
-                const size_t rows = smaller(height, m - u);
-                const struct panel a = {a_packed + u * depth, 1, (ptrdiff_t)rows};
-                multiply(q, a, b, i.first + u, rows, j.first + v, columns, step, depth);
+/* The strip's memory, to be asked for in so many turns. */
+static struct ahead memory_of(struct strip s, size_t turns)
+{
+    const int turned = s.from.lane != 1;
+    const size_t rows = turned ? s.columns : s.depth, length = turned ? s.depth : s.columns;
+    const size_t pace = blocks_of(rows * blocks_of(length, LINE), turns);
+    return (struct ahead){s.from.x, turned ? s.from.lane : s.from.step, rows, length, 0, pace};
+}
+
+/* Whether packing pays.  A panel of a is read once for each column panel, one of b once for each
+ * row panel, which takes the longer the higher that is.  Rows of a whose distance is a multiple of
+ * a page fall onto each other in the first cache. */
+enum { FEW_ACROSS = 12, FEW_DOWN = 5 * MR };
+
+static int packs_a(const batten_product *p, size_t n)
+{
+    const ptrdiff_t stride = p->a_row == 1 ? p->a_col : p->a_row;
+    const size_t across = blocks_of(n, NR);
+    return across > FEW_ACROSS || (across > 1 && stride * (ptrdiff_t)sizeof(real) % 4096 == 0);
+}
+
+static int packs_b(const batten_product *p, size_t m)
+{
+    return p->b_col != 1 || blocks_of(m, MR) > FEW_DOWN;
+}
+
+/* One block: its tiles, column panel after column panel within a row panel within a strip. */
+static void multiply_block(const struct product *q, struct range i, struct range j, size_t step, real *scratch)
+{
+    static const real nought[NR] __attribute__((aligned(VBYTES)));
+    const batten_product *p = q->p;
+    const size_t m = i.last - i.first, k = step * p->depth, height = height_of(m);
+    const int pack_a = packs_a(p, j.last - j.first), pack_b = packs_b(p, m);
+    const int finished = step + 1 == p->steps && (q->bias || p->activation != BATTEN_IDENTITY);
+    real *const b_packed = scratch, *const a_packed = scratch + p->b_room;
+    struct ahead next;
+    struct tile t = {.c_row = p->c_row, .alpha = (real)p->alpha, .scale = step ? 1 : (real)p->beta, .next = &next};
+
+    for (size_t left = j.first; left < j.last; left += STRIP) {
+        const struct strip strip = strip_at(q, j, left, step);
+        const size_t n = strip.columns, depth = t.depth = strip.depth;
+        const size_t whole = pack_b ? 0 : n % VLEN ? n / NR * NR : n; /* columns that are read where they lie */
+        if (whole < n)
+            pack(b_packed, NR, columns_of_b(q, left + whole, k), n - whole, blocks_of(n - whole, VLEN) * VLEN, depth);
+        next = memory_of(strip_at(q, j, left + STRIP, step), m * blocks_of(n, NR));
+        for (size_t u = 0; u < m; u += height) {
+            t.rows = smaller(height, m - u);
+            t.a = rows_of_a(q, i.first + u, k);
+            if (pack_a) {
+                real *const to = a_packed + u * depth;
+                if (left == j.first)
+                    pack(to, t.rows, t.a, t.rows, t.rows, depth);
+                t.a = (struct panel){to, 1, (ptrdiff_t)t.rows};
+            }
+            for (size_t v = 0; v < n; v += NR) {
+                t.columns = smaller(NR, n - v);
+                t.b = columns_of_b(q, left + v, k);
+                if (v >= whole)
+                    t.b = (struct panel){b_packed + (v - whole) * depth, 1, (ptrdiff_t)width_of(t.columns)};
+                t.c = q->c + (ptrdiff_t)(i.first + u) * p->c_row + (ptrdiff_t)(left + v);
+                t.old = t.scale == 0 ? nought : t.c; /* with a scale of nought c is not read */
+                t.old_row = t.scale == 0 ? 0 : p->c_row;
+                if (t.columns == width_of(t.columns))
+                    multiply_whole(&t);
+                else
+                    multiply_part(&t);
+                if (finished)
+                    finish(&t, q->bias ? q->bias + left + v : NULL, p->activation);
             }
         }
+    }
 }
 
 static void multiply_rectangle(const struct product *q, struct rectangle r, real *scratch)
 {
     const batten_product *p = q->p;
-    for (size_t j = r.j.first; j < r.j.last; j += p->columns)
-        for (size_t step = 0; step < p->steps; step++)
-            for (size_t i = r.i.first; i < r.i.last; i += p->rows)
-                multiply_block(q, (struct range){i, smaller(i + p->rows, r.i.last)},
-                               (struct range){j, smaller(j + p->columns, r.j.last)}, i == r.i.first, step, scratch);
+    for (size_t step = 0; step < p->steps; step++)
+        for (size_t i = r.i.first; i < r.i.last; i += p->rows)
+            multiply_block(q, (struct range){i, smaller(i + p->rows, r.i.last)}, r.j, step, scratch);
 }
 
 /* The batch's rectangles, shared among the team. */
-static void multiply_packed(const struct product *all, struct member me, real *scratch)
+static void multiply_share(const struct product *all, struct member me, real *scratch)
 {
     const batten_product *p = all->p;
     const struct range mine = share(p->batch * p->down * p->across, me);
@@ -401,14 +509,6 @@ static void multiply_packed(const struct product *all, struct member me, real *s
                                     {j.first * BATTEN_COLUMNS, smaller(j.last * BATTEN_COLUMNS, p->n)}};
         multiply_rectangle(&q, r, scratch + me.rank * (p->a_room + p->b_room));
     }
-}
-
-static void multiply_share(const struct product *all, struct member me, real *scratch)
-{
-    if (all->p->packed)
-        multiply_packed(all, me, scratch);
-    else
-        multiply_direct(all, me);
 }
 
 void KERNEL(gemm)(real *c, const real *a, const real *b, const real *bias, real *scratch, const batten_product *p)
