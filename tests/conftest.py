@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+
 import numpy as np
 import pytest
 
 from batten import _kernels as kernels
+
+# A shell starts what it leaves in the background with Ctrl-C ignored, and so would be the commands that are tested.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
