@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import _kernels as kernels
+from ..operations.families import contiguous
 
 __all__: list[str] = []
 
 
 def channels_last(x: np.ndarray) -> np.ndarray:
     """(N, C, *) as (N, *, C) in C order: a view where it lies so, else a copy."""
-    y = np.moveaxis(x, 1, -1)
-    return y if y.flags.c_contiguous else kernels.copy(kernels.empty(y.shape, y.dtype), y)
+    return contiguous(x.transpose(0, *range(2, x.ndim), 1))
 
 
 def channels_first(y: np.ndarray) -> np.ndarray:
     """(N, *, C) as a view (N, C, *)."""
-    return np.moveaxis(y, -1, 1)
+    return y.transpose(0, y.ndim - 1, *range(1, y.ndim - 1))
