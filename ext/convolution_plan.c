@@ -58,18 +58,66 @@ static void plan_direct(batten_convolution *p, batten_pass pass, size_t size)
     p->room = BATTEN_PIXELS * (BATTEN_DEPTH / size + 64 / size + p->columns);
 }
 
+static size_t pitch(size_t channels, size_t size)
+{
+    return up(channels, 64 / size) + 64 / size; /* winograd.c adds a cache line to some */
+}
+
+/* A slice's elements, and the line by which its distance is made odd. */
+static size_t slice(size_t n, size_t size)
+{
+    return up(n, 64 / size) + 64 / size;
+}
+
+enum { SLICES = 36 };
+
+static void plan_winograd(batten_convolution *p, batten_pass pass, size_t size)
+{
+    enum { CACHE = 1 << 20, FEATURES = 64 };
+    const int backward = pass == BATTEN_BACKWARD_DATA;
+    const size_t channels = backward ? p->features : p->channels, features = backward ? p->channels : p->features;
+    const size_t edge = 7 - p->kernel[2], *const out = backward ? p->in : p->out;
+    const size_t tiles = p->batch * p->in[0] * ((out[1] + edge - 1) / edge) * ((out[2] + edge - 1) / edge);
+    const size_t square = SLICES * up(most(p->channels, p->features), 64 / size);
+    p->columns = pass == BATTEN_BACKWARD_WEIGHTS ? least(features, FEATURES) : features;
+    p->tiles = least(tiles, least(84, most(42, CACHE / (SLICES * size * (channels + p->columns)) / 42 * 42)));
+    p->room = SLICES * (slice(p->tiles * pitch(channels, size), size) + slice(p->tiles * pitch(p->columns, size), size)) +
+              square;
+    if (pass == BATTEN_BACKWARD_WEIGHTS) {
+        const size_t across = (features + FEATURES - 1) / FEATURES;
+        p->segments = most(1, least(8 / across, tiles / p->tiles));
+        p->shared = across * p->segments * SLICES * slice(p->columns * pitch(channels, size), size);
+    } else {
+        p->shared = SLICES * slice(up(features, VECTOR) * channels, size);
+    }
+}
+
+/* Whether Winograd's algorithm can and pays: squares of 3 or 5 taps of planes, one next to the other. */
+static int winograd_pays(const batten_convolution *p)
+{
+    const size_t r = p->kernel[2];
+    for (int i = 0; i < 3; i++)
+        if (p->stride[i] != 1 || p->dilation[i] != 1)
+            return 0;
+    if (p->kernel[0] != 1 || p->before[0] || p->in[0] != p->out[0] || p->kernel[1] != r || (r != 3 && r != 5))
+        return 0;
+    return p->groups == 1 && least(p->channels, p->features) >= 16 && least(p->out[1], p->out[2]) >= 4;
+}
+
 size_t batten_convolution_plan(batten_convolution *p, batten_pass pass, batten_dtype type, int exact)
 {
     const size_t size = type == BATTEN_F32 ? sizeof(float) : sizeof(double);
     double outputs = (double)p->batch * (double)p->features, terms = (double)(p->channels / p->groups);
-    (void)exact;
     for (int i = 0; i < 3; i++) {
         outputs *= (double)p->out[i];
         terms *= (double)p->kernel[i];
     }
-    p->algorithm = BATTEN_DIRECT;
     p->team = team_for(outputs, outputs * terms);
-    plan_direct(p, pass, size);
+    p->algorithm = !exact && type == BATTEN_F32 && outputs > 0 && winograd_pays(p) ? BATTEN_WINOGRAD : BATTEN_DIRECT;
+    if (p->algorithm == BATTEN_WINOGRAD)
+        plan_winograd(p, pass, size);
+    else
+        plan_direct(p, pass, size);
     p->shared = up(p->shared, 64); /* whole cache lines, whatever the type */
     p->room = up(p->room, 64);
     return (p->shared + (size_t)p->team * p->room) * size;
