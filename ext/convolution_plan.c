@@ -73,14 +73,16 @@ enum { SLICES = 36 };
 
 static void plan_winograd(batten_convolution *p, batten_pass pass, size_t size)
 {
-    enum { CACHE = 1 << 20, FEATURES = 64 };
+    enum { CACHE = 3 << 18, LEAST = 64, FEATURES = 64 };
     const int backward = pass == BATTEN_BACKWARD_DATA;
     const size_t channels = backward ? p->features : p->channels, features = backward ? p->channels : p->features;
     const size_t edge = 7 - p->kernel[2], *const out = backward ? p->in : p->out;
     const size_t tiles = p->batch * p->in[0] * ((out[1] + edge - 1) / edge) * ((out[2] + edge - 1) / edge);
     const size_t square = SLICES * up(most(p->channels, p->features), 64 / size);
     p->columns = pass == BATTEN_BACKWARD_WEIGHTS ? least(features, FEATURES) : features;
-    p->tiles = least(tiles, least(84, most(42, CACHE / (SLICES * size * (channels + p->columns)) / 42 * 42)));
+    const size_t most_tiles = most(LEAST, CACHE / (SLICES * size * (channels + p->columns)));
+    const size_t units = up((tiles + most_tiles - 1) / most_tiles, (size_t)p->team);
+    p->tiles = pass == BATTEN_BACKWARD_WEIGHTS ? least(tiles, most_tiles) : (tiles + units - 1) / units;
     p->room = SLICES * (slice(p->tiles * pitch(channels, size), size) + slice(p->tiles * pitch(p->columns, size), size)) +
               square;
     if (pass == BATTEN_BACKWARD_WEIGHTS) {

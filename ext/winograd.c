@@ -37,6 +37,7 @@
 #include "tile.h"
 #include <string.h>
 
+enum { SECOND_CACHE = 1 << 20 };
 enum { EDGE = 6, SLICES = EDGE * EDGE };
 
 /* What a comparison of vectors gives. */
@@ -348,17 +349,24 @@ static void transform_weights(real *to, size_t slice, const real *w, const struc
 
 /* ---- by data ---- */
 
-/* sources (tiles, channels) times weights (channels, features) for one slice. */
-static void multiply(real *products, const real *sources, const real *weights, size_t tiles, const struct tiling *t)
+/* sources (tiles, channels) times weights (channels, features) for one slice.  Behind a panel of weights lies the
+ * next, which is asked for meanwhile; behind the last one of a slice, `following`. */
+static void multiply(real *products, const real *sources, const real *weights, const real *following, size_t tiles,
+                     const struct tiling *t)
 {
     static const real noughts[NR] __attribute__((aligned(VBYTES)));
     const size_t height = blocks_of(tiles, blocks_of(tiles, MR));
     const size_t row = pitch_of(t->features), lane = pitch_of(t->channels);
-    struct ahead none = {0};
-    struct tile c = {.depth = t->channels, .c_row = (ptrdiff_t)row, .old = noughts, .alpha = 1, .next = &none};
+    const size_t calls = blocks_of(tiles, height), lines = t->channels * NR / LINE;
+    const int large = SLICES * t->channels * t->features * sizeof(real) > SECOND_CACHE;
+    struct ahead next = {.rows = 0};
+    struct tile c = {.depth = t->channels, .c_row = (ptrdiff_t)row, .old = noughts, .alpha = 1, .next = &next};
     for (size_t v = 0; v < t->features; v += NR) {
         c.columns = width_of(smaller(NR, t->features - v));
         c.b = (struct panel){weights + v * t->channels, 1, (ptrdiff_t)c.columns};
+        if (large)
+            next = (struct ahead){v + NR < t->features ? c.b.x + NR * t->channels : following, 0, 1, t->channels * NR,
+                                  0, blocks_of(lines, calls * height)};
         for (size_t u = 0; u < tiles; u += height) {
             c.rows = smaller(height, tiles - u);
             c.a = (struct panel){sources + u * lane, (ptrdiff_t)lane, 1};
@@ -390,7 +398,8 @@ static void by_data(real *y, const real *x, const real *w, const real *bias, rea
             for (size_t i = 0; i < n; i++)
                 transform_source(sources + i * pitch_of(t.channels), of_sources, x, &t, first + i, square);
             for (size_t s = 0; s < SLICES; s++)
-                multiply(products + s * of_products, sources + s * of_sources, scratch + s * of_weights, n, &t);
+                multiply(products + s * of_products, sources + s * of_sources, scratch + s * of_weights,
+                         scratch + (s + 1) % SLICES * of_weights, n, &t);
             for (size_t i = 0; i < n; i++)
                 collect_targets(y, products + i * pitch_of(t.features), of_products, &t, first + i, bias, p->activation);
         }));
