@@ -280,35 +280,35 @@ static void transform_gradient(real *to, size_t slice, const real *dy, const str
             spread_square(to + k, slice, square + first + k, row, column, 2, 0);
 }
 
-/* Bias, activation and place of a vector of targets, of which n are there. */
-INLINE void put(real *to, vec value, vec bias, batten_activation activation, size_t n)
-{
-    value += bias;
-    if (activation == BATTEN_RELU)
-        value = (vec)((mask)value & ~(mask)(value < 0));
-    if (n == VLEN)
-        *(loose *)to = value;
-    else
-        memcpy(to, &value, n * sizeof(real));
-}
-
 /* Collects a tile's targets from (36 slices, features). */
 INLINE void collect_tile(real *y, const real *products, size_t slice, const struct tiling *t, size_t tile,
                          const real *bias, batten_activation activation, const int m)
 {
     const struct place at = place_of(t, tile);
     const size_t top = at.row * t->edge, left = at.column * t->edge;
-    const int height = (int)smaller(t->edge, t->out_height - top), width = (int)smaller(t->edge, t->out_width - left);
+    const size_t height = smaller(t->edge, t->out_height - top), width = smaller(t->edge, t->out_width - left);
     real *const corner = y + ((at.image * t->out_height + top) * t->out_width + left) * t->features;
     for (size_t k = 0; k < t->features; k += VLEN) {
         const size_t n = smaller(VLEN, t->features - k);
-        vec square[16], offset = {0};
+        vec square[m * m], offset = {0};
         collect_square(square, products + k, slice, m, 0);
         if (bias)
             memcpy(&offset, bias + k, n * sizeof(real));
-        UNROLL for (int i = 0; i < m; i++) UNROLL for (int j = 0; j < m; j++) if (i < height && j < width)
-            put(corner + ((size_t)i * t->out_width + (size_t)j) * t->features + k, square[i * m + j], offset,
-                activation, n);
+        UNROLL for (int i = 0; i < m * m; i++)
+        {
+            square[i] += offset;
+            if (activation == BATTEN_RELU)
+                square[i] = (vec)((mask)square[i] & ~(mask)(square[i] < 0));
+        }
+        real *row = corner + k;
+        if (n == VLEN && height == (size_t)m && width == (size_t)m) {
+            UNROLL for (int i = 0; i < m; i++, row += t->out_width * t->features) UNROLL for (int j = 0; j < m; j++)
+                *(loose *)(row + (size_t)j * t->features) = square[i * m + j];
+            continue;
+        }
+        for (size_t i = 0; i < height; i++)
+            for (size_t j = 0; j < width; j++)
+                memcpy(row + (i * t->out_width + j) * t->features, &square[i * (size_t)m + j], n * sizeof(real));
     }
 }
 
