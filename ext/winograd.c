@@ -137,7 +137,7 @@ INLINE void source_square(real *to, size_t slice, const real *x, ptrdiff_t row, 
     {
         vec line[EDGE];
         source(line, half[i]);
-        UNROLL for (int j = 0; j < EDGE; j++) *(loose *)(to + (size_t)(EDGE * i + j) * slice) = line[j];
+        UNROLL for (int j = 0; j < EDGE; j++) * (loose *)(to + (size_t)(EDGE * i + j) * slice) = line[j];
     }
 }
 
@@ -156,7 +156,7 @@ INLINE void spread_square(real *to, size_t slice, const real *y, ptrdiff_t row, 
     {
         vec line[EDGE];
         spread(line, half[i], n, divided);
-        UNROLL for (int j = 0; j < EDGE; j++) *(loose *)(to + (size_t)(EDGE * i + j) * slice) = line[j];
+        UNROLL for (int j = 0; j < EDGE; j++) * (loose *)(to + (size_t)(EDGE * i + j) * slice) = line[j];
     }
 }
 
@@ -177,11 +177,11 @@ INLINE void collect_square(vec *to, const real *u, size_t slice, const int n, co
 
 /* The tiles of targets and what they meet. */
 struct tiling {
-    size_t edge, taps;                 /* m and r */
-    size_t images, rows, columns;      /* tiles, in each image down and across */
-    size_t height, width, channels;    /* of the sources, */
+    size_t edge, taps;                      /* m and r */
+    size_t images, rows, columns;           /* tiles, in each image down and across */
+    size_t height, width, channels;         /* of the sources, */
     size_t out_height, out_width, features; /* and of the targets */
-    ptrdiff_t top, left;               /* the source that the first target's first tap meets */
+    ptrdiff_t top, left;                    /* the source that the first target's first tap meets */
 };
 
 static struct tiling tiling_of(const batten_convolution *p, int backward)
@@ -190,11 +190,19 @@ static struct tiling tiling_of(const batten_convolution *p, int backward)
     const size_t *const in = backward ? p->out : p->in, *const out = backward ? p->in : p->out;
     const ptrdiff_t turned = backward ? (ptrdiff_t)r - 1 : 0, sign = backward ? 1 : -1;
     return (struct tiling){
-        .edge = m, .taps = r, .images = p->batch * p->in[0], .rows = blocks_of(out[1], m),
-        .columns = blocks_of(out[2], m), .height = in[1], .width = in[2],
-        .channels = backward ? p->features : p->channels, .out_height = out[1], .out_width = out[2],
+        .edge = m,
+        .taps = r,
+        .images = p->batch * p->in[0],
+        .rows = blocks_of(out[1], m),
+        .columns = blocks_of(out[2], m),
+        .height = in[1],
+        .width = in[2],
+        .channels = backward ? p->features : p->channels,
+        .out_height = out[1],
+        .out_width = out[2],
         .features = backward ? p->channels : p->features,
-        .top = sign * (ptrdiff_t)p->before[1] - turned, .left = sign * (ptrdiff_t)p->before[2] - turned,
+        .top = sign * (ptrdiff_t)p->before[1] - turned,
+        .left = sign * (ptrdiff_t)p->before[2] - turned,
     };
 }
 
@@ -256,17 +264,16 @@ static void transform_source(real *to, size_t slice, const real *x, const struct
 {
     const struct place at = place_of(t, tile);
     ptrdiff_t row, column;
-    const real *const square =
-        square_at(x + at.image * t->height * t->width * t->channels, t->height, t->width, t->channels,
-                  t->top + (ptrdiff_t)(at.row * t->edge), t->left + (ptrdiff_t)(at.column * t->edge), EDGE, room, &row,
-                  &column);
+    const real *const square = square_at(x + at.image * t->height * t->width * t->channels, t->height, t->width,
+                                         t->channels, t->top + (ptrdiff_t)(at.row * t->edge),
+                                         t->left + (ptrdiff_t)(at.column * t->edge), EDGE, room, &row, &column);
     for (size_t c = 0; c < t->channels; c += VLEN)
         source_square(to + c, slice, square + c, row, column);
 }
 
 /* Transforms dy at the targets of a tile: to (36 slices, features from `first` on). */
-static void transform_gradient(real *to, size_t slice, const real *dy, const struct tiling *t, size_t tile, size_t first,
-                               size_t features, real *room)
+static void transform_gradient(real *to, size_t slice, const real *dy, const struct tiling *t, size_t tile,
+                               size_t first, size_t features, real *room)
 {
     const struct place at = place_of(t, tile);
     ptrdiff_t row, column;
@@ -303,7 +310,7 @@ INLINE void collect_tile(real *y, const real *products, size_t slice, const stru
         real *row = corner + k;
         if (n == VLEN && height == (size_t)m && width == (size_t)m) {
             UNROLL for (int i = 0; i < m; i++, row += t->out_width * t->features) UNROLL for (int j = 0; j < m; j++)
-                *(loose *)(row + (size_t)j * t->features) = square[i * m + j];
+                * (loose *)(row + (size_t)j * t->features) = square[i * m + j];
             continue;
         }
         for (size_t i = 0; i < height; i++)
@@ -365,8 +372,12 @@ static void multiply(real *products, const real *sources, const real *weights, c
         c.columns = width_of(smaller(NR, t->features - v));
         c.b = (struct panel){weights + v * t->channels, 1, (ptrdiff_t)c.columns};
         if (large)
-            next = (struct ahead){v + NR < t->features ? c.b.x + NR * t->channels : following, 0, 1, t->channels * NR,
-                                  0, blocks_of(lines, calls * height)};
+            next = (struct ahead){v + NR < t->features ? c.b.x + NR * t->channels : following,
+                                  0,
+                                  1,
+                                  t->channels * NR,
+                                  0,
+                                  blocks_of(lines, calls * height)};
         for (size_t u = 0; u < tiles; u += height) {
             c.rows = smaller(height, tiles - u);
             c.a = (struct panel){sources + u * lane, (ptrdiff_t)lane, 1};
@@ -386,23 +397,22 @@ static void by_data(real *y, const real *x, const real *w, const real *bias, rea
     const size_t of_sources = slice_of(p->tiles * pitch_of(t.channels)),
                  of_products = slice_of(p->tiles * pitch_of(t.features));
     real *const rooms = scratch + p->shared;
-    TEAM_OF(
-        p->team,
-        SHARED(for (size_t i = 0; i < panels * blocks; i++)
-            transform_weights(scratch, of_weights, w, &t, backward, i / blocks, i % blocks * CHANNELS,
-                              smaller(i % blocks * CHANNELS + CHANNELS, t.channels));)
-        SHARED(for (size_t first = 0; first < tiles; first += p->tiles) {
-            const size_t n = smaller(p->tiles, tiles - first);
-            real *const sources = rooms + myself().rank * p->room, *const products = sources + SLICES * of_sources,
-                        *const square = products + SLICES * of_products;
-            for (size_t i = 0; i < n; i++)
-                transform_source(sources + i * pitch_of(t.channels), of_sources, x, &t, first + i, square);
-            for (size_t s = 0; s < SLICES; s++)
-                multiply(products + s * of_products, sources + s * of_sources, scratch + s * of_weights,
-                         scratch + (s + 1) % SLICES * of_weights, n, &t);
-            for (size_t i = 0; i < n; i++)
-                collect_targets(y, products + i * pitch_of(t.features), of_products, &t, first + i, bias, p->activation);
-        }));
+    TEAM_OF(p->team, SHARED(for (size_t i = 0; i < panels * blocks; i++) transform_weights(
+                                scratch, of_weights, w, &t, backward, i / blocks, i % blocks * CHANNELS,
+                                smaller(i % blocks * CHANNELS + CHANNELS,
+                                        t.channels));) SHARED(for (size_t first = 0; first < tiles; first += p->tiles) {
+                const size_t n = smaller(p->tiles, tiles - first);
+                real *const sources = rooms + myself().rank * p->room, *const products = sources + SLICES * of_sources,
+                            *const square = products + SLICES * of_products;
+                for (size_t i = 0; i < n; i++)
+                    transform_source(sources + i * pitch_of(t.channels), of_sources, x, &t, first + i, square);
+                for (size_t s = 0; s < SLICES; s++)
+                    multiply(products + s * of_products, sources + s * of_sources, scratch + s * of_weights,
+                             scratch + (s + 1) % SLICES * of_weights, n, &t);
+                for (size_t i = 0; i < n; i++)
+                    collect_targets(y, products + i * pitch_of(t.features), of_products, &t, first + i, bias,
+                                    p->activation);
+            }));
 }
 
 void KERNEL(winograd)(real *y, const real *x, const real *w, const real *bias, real *scratch,
@@ -427,7 +437,11 @@ static void add_products(real *sums, const real *gradients, size_t lead, const r
     const size_t height = blocks_of(features, blocks_of(features, MR));
     const size_t row = pitch_of(channels);
     struct ahead none = {0};
-    struct tile c = {.depth = tiles, .c_row = (ptrdiff_t)row, .alpha = 1, .scale = first ? 0 : 1, .next = &none,
+    struct tile c = {.depth = tiles,
+                     .c_row = (ptrdiff_t)row,
+                     .alpha = 1,
+                     .scale = first ? 0 : 1,
+                     .next = &none,
                      .old_row = first ? 0 : (ptrdiff_t)row};
     for (size_t v = 0; v < channels; v += NR) {
         c.columns = width_of(smaller(NR, channels - v));
@@ -478,8 +492,7 @@ static void by_weights(real *dw, const real *dy, const real *x, real *scratch, c
                  of_gradients = slice_of(p->tiles * pitch_of(p->columns));
     real *const rooms = scratch + p->shared;
     TEAM_OF(
-        p->team,
-        SHARED(for (size_t j = 0; j < across * p->segments; j++) {
+        p->team, SHARED(for (size_t j = 0; j < across * p->segments; j++) {
             const size_t block = j / p->segments * p->columns, n = smaller(p->columns, t.features - block);
             const struct range mine = share(tiles, (struct member){j % p->segments, p->segments});
             real *const sources = rooms + myself().rank * p->room, *const gradients = sources + SLICES * of_sources,
@@ -495,11 +508,10 @@ static void by_weights(real *dw, const real *dy, const real *x, real *scratch, c
                     add_products(sums + s * of_sums, gradients + s * of_gradients, pitch_of(p->columns),
                                  sources + s * of_sources, n, t.channels, count, first == mine.first);
             }
-        })
-        SHARED(for (size_t k = 0; k < t.features; k++)
-            collect_weights(dw + k * t.channels * t.taps * t.taps,
-                            scratch + k / p->columns * p->segments * unit + k % p->columns * pitch_of(t.channels),
-                            of_sums, unit, p->segments, &t);));
+        }) SHARED(for (size_t k = 0; k < t.features; k++) collect_weights(dw + k * t.channels * t.taps * t.taps,
+                                                                          scratch + k / p->columns * p->segments * unit
+                                                                              + k % p->columns * pitch_of(t.channels),
+                                                                          of_sums, unit, p->segments, &t);));
 }
 
 void KERNEL(winograd_backward_weights)(real *dw, const real *dy, const real *x, real *scratch,

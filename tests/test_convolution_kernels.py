@@ -22,7 +22,9 @@ DIRECT = {
     "pixels, padded": Shape(2, (3, 3), 4, 5, (1, 1), padding=2),
     "strided": Shape(2, (15, 14), 18, 34, (3, 3), stride=2, padding=1),
     "stride beyond the kernel": Shape(2, (17, 13), 3, 5, (2, 3), stride=(5, 4), padding=1),
-    "stride and dilation with a common divisor": Shape(1, (23, 20), 4, 6, (3, 4), stride=(4, 6), padding=5, dilation=(6, 4)),
+    "stride and dilation with a common divisor": Shape(
+        1, (23, 20), 4, 6, (3, 4), stride=(4, 6), padding=5, dilation=(6, 4)
+    ),
     "dilated": Shape(2, (12, 13), 19, 21, (3, 3), padding=(2, 3), dilation=(2, 3)),
     "uneven padding": Shape(2, (6, 9), 7, 8, (2, 4), padding=((0, 1), (3, 0))),
     "padding beyond the kernel": Shape(2, (3, 4), 6, 5, (3, 2), padding=(4, 6)),
@@ -125,18 +127,21 @@ DATA = [None, far_from_nought, half_nought, of_all_sizes]
 
 @pytest.mark.parametrize("data", DATA, ids=lambda f: f.__name__ if f else "normal")
 @pytest.mark.parametrize("shape", WINOGRAD.values(), ids=WINOGRAD)
-def test_errors_of_winograd_are_bounded(shape, data, dtype, isa, rng):
-    """By 42 roundings, 5e-6 in float32, of the largest sum of magnitudes."""
-    arrays, exact = drawn(shape, rng, dtype, data and data(rng))
-    for got, right, magnitude in zip(run(shape, *arrays), expected(shape, *exact), magnitudes(shape, *exact), strict=True):
-        assert np.abs(got - right).max() <= 42 * np.finfo(dtype).eps * magnitude.max()
+def test_errors_of_winograd_are_bounded(shape, data, isa, rng):
+    """By 5e-6 of the largest sum of magnitudes."""
+    arrays, exact = drawn(shape, rng, np.float32, data and data(rng))
+    for got, right, magnitude in zip(
+        run(shape, *arrays), expected(shape, *exact), magnitudes(shape, *exact), strict=True
+    ):
+        assert np.abs(got - right).max() <= 5e-6 * magnitude.max()
 
 
 @pytest.mark.parametrize("shape", WINOGRAD.values(), ids=WINOGRAD)
 def test_winograd_is_used_unless_forbidden(shape, dtype, isa, rng):
+    """And never in float64."""
     arrays, _ = drawn(shape, rng, dtype)
     for fast, exact in zip(run(shape, *arrays), run(shape, *arrays, exact=True), strict=True):
-        assert fast.tobytes() != exact.tobytes()
+        assert (fast.tobytes() == exact.tobytes()) == (dtype == np.float64)
 
 
 @pytest.mark.parametrize("shape", DIRECT.values(), ids=DIRECT)
@@ -163,7 +168,9 @@ BIG = {
 @pytest.mark.parametrize("shape", BIG.values(), ids=BIG)
 def test_more_weights_than_caches_hold(shape, rng):
     arrays, exact = drawn(shape, rng, np.float32)
-    for got, right, magnitude in zip(run(shape, *arrays), expected(shape, *exact), magnitudes(shape, *exact), strict=True):
+    for got, right, magnitude in zip(
+        run(shape, *arrays), expected(shape, *exact), magnitudes(shape, *exact), strict=True
+    ):
         assert np.abs(got - right).max() <= 5e-6 * magnitude.max()
 
 
@@ -192,90 +199,27 @@ def test_bias_and_relu(shape, exact, dtype, isa, rng):
     np.testing.assert_array_equal(both, np.maximum(plain + bias, 0))
 
 
-def within(x):
-    """In the midst of a larger array."""
-    larger = np.full([n + 3 for n in x.shape], np.nan, x.dtype)
-    inner = larger[tuple(slice(1, 1 + n) for n in x.shape)]
-    inner[...] = x
-    return inner
-
-
-def backward(x):
-    return np.ascontiguousarray(x[::-1, ::-1])[::-1, ::-1]
-
-
-def width_first(x):
-    return np.ascontiguousarray(x.swapaxes(1, 2)).swapaxes(1, 2)
-
-
-def images_last(x):
-    return np.ascontiguousarray(np.moveaxis(x, 0, -2)).transpose(2, 0, 1, 3)
-
-
-@pytest.mark.parametrize("view", [within, backward, width_first, images_last])
-@pytest.mark.parametrize("shape", [WINOGRAD["odd"], *(DIRECT[k] for k in ("strided", "pixels", "groups", "depthwise"))])
-def test_views_are_read_where_they_lie(view, shape, dtype, isa, rng):
-    (y, x, w, bias), _ = drawn(shape, rng, dtype)
-    seen = view(x)
-    assert not seen.flags.c_contiguous
-    np.testing.assert_array_equal(run(shape, y, seen, w, bias)[0], run(shape, y, x, w, bias)[0])
-    # The joined taps of contiguous images are added in another order.
-    got, same = run(shape, y, seen, w)[2], run(shape, y, x, w)[2]
-    np.testing.assert_allclose(got, same, rtol=0, atol=100 * np.finfo(dtype).eps * np.abs(same).max())
-
-
-def test_a_repeated_image(rng):
-    shape = Shape(3, (6, 7), 4, 5, (3, 3))
-    (y, x, w, _), _ = drawn(shape, rng, np.float64)
-    repeated = np.broadcast_to(x[:1], x.shape)
-    assert run(shape, y, repeated, w)[0].tobytes() == run(shape, y, repeated.copy(), w)[0].tobytes()
-
-
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-@pytest.mark.parametrize("shape", [DIRECT[k] for k in ("strided", "dilated", "groups", "depthwise", "volume", "pixels")])
-def test_what_is_not_finite_goes_where_it_is_met(bad, shape, dtype, isa, rng):
-    arrays, exact = drawn(shape, rng, dtype)
-    for spoiled in range(3):
-        some, same = [a.copy() for a in arrays], [a.copy() for a in exact]
-        for a in (some, same):
-            a[spoiled].reshape(-1)[a[spoiled].size // 2] = bad
-        with np.errstate(invalid="ignore"):
-            right = expected(shape, *same)
-        for i, (got, wanted) in enumerate(zip(run(shape, *some), right, strict=True)):
-            # Where NumPy multiplies the padding by what is not finite, there is NaN; the kernels leave padding out.
-            if i == 0 and spoiled == 2:
-                met = ~np.isfinite(wanted)
-                assert np.isfinite(got[~met]).all() and not np.isfinite(got[met]).all()
-            else:
-                np.testing.assert_array_equal(np.isfinite(got), np.isfinite(wanted))
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_winograd_does_not_lose_what_is_not_finite(bad, dtype, isa, rng):
-    """It spreads over the tiles that meet it, and no further than their images and features."""
-    shape = WINOGRAD["odd"]
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize(
+    "shape", [*(DIRECT[k] for k in ("strided", "dilated", "groups", "depthwise")), WINOGRAD["odd"]]
+)
+def test_what_is_not_finite_is_not_lost(shape, exact, bad, dtype, isa, rng):
+    """Nor does it reach other images."""
     (_, x, w, _), _ = drawn(shape, rng, dtype)
     x[1, 5, 5, 3] = bad
-    y = run(shape, np.zeros((shape.batch, *shape.output(), shape.features), dtype), x, w)[0]
-    assert not np.isfinite(y[1, 4:7, 4:7]).any()
+    met = convolve(shape, (~np.isfinite(x)).astype(float), np.ones_like(w, float)) > 0
+    y = run(shape, np.zeros(met.shape, dtype), x, w, exact=exact)[0]
+    assert met.any() and not np.isfinite(y[met]).any()
     assert np.isfinite(np.delete(y, 1, axis=0)).all()
-    x[1, 5, 5, 3], w[2, 4, 1, 1] = 0, bad
-    y = run(shape, y, x, w)[0]
+    x[1, 5, 5, 3], w[2, 0, 1, 1] = 0, bad
+    y = run(shape, y, x, w, exact=exact)[0]
     assert not np.isfinite(y[..., 2]).any() and np.isfinite(np.delete(y, 2, axis=-1)).all()
-
-
-def test_weights_that_meet_padding_only_are_not_looked_at():
-    """A corner of the kernel that never meets the image may be infinite."""
-    shape = Shape(1, (1, 1), 1, 1, (3, 3), padding=1)
-    w = np.full((1, 1, 3, 3), np.inf)
-    w[0, 0, 1, 1] = 2
-    y, x = np.full((2, 1, 1, 1, 1), 3.0)
-    assert run(shape, y, x, w)[:2] == (6, 6)
 
 
 BAD = {
     "expected a kernel of one pixel or more that fits": {"kernel": (6, 3)},
-    "expected 3 pixels along axis 1": {"y": (2, 4, 3, 4)},
+    "expected 3 pixels along axis 0": {"y": (2, 4, 3, 4)},
     "expected a stride of at least 1": {"stride": (0, 1)},
     "expected a stride for each of 2 axes": {"stride": (1,)},
     "expected a padding of at least 0": {"padding": ((0, 0), (0, -1))},
