@@ -1,6 +1,6 @@
 """Neighbours that Sequential computes in one call.
 
-    BatchNorm1d, ReLU                    x is normalized and bent in one pass, and so is its gradient
+    BatchNorm1d | 2d | 3d, ReLU          x is normalized and bent in one pass, and so is its gradient
     Linear, ReLU | Sigmoid | Tanh        the activation is applied where gemm writes its result
 
 The first module of a pair has a method `_activated(input, activation)`, which returns what the second
@@ -16,13 +16,15 @@ from typing import Any
 from .activation import ReLU, Sigmoid, Tanh
 from .linear import Linear
 from .module import Module
-from .normalization import BatchNorm1d
+from .normalization import BatchNorm1d, BatchNorm2d, BatchNorm3d
 
 __all__: list[str] = []
 
 # first module -> the one behind it -> what the first is to apply
 FUSIONS: dict[Any, dict[Any, str]] = {
     BatchNorm1d: {ReLU: "relu"},
+    BatchNorm2d: {ReLU: "relu"},
+    BatchNorm3d: {ReLU: "relu"},
     Linear: {ReLU: "relu", Sigmoid: "sigmoid", Tanh: "tanh"},
 }
 CALL = Module.__call__
