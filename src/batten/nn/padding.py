@@ -152,7 +152,8 @@ def padded(name: str, input: Operand, widths: Sequence[int], mode: str, value: f
             )
         if value:
             raise ValueError(f"{name} expects a value in mode constant only, got {value} in mode {mode}")
-    lengths, along = list(shape), []
+    lengths = list(shape)
+    along: list[list[Piece]] = []
     for axis, before, after in zip(range(-1, -axes - 1, -1), widths[::2], widths[1::2], strict=True):
         check(name, shape, axis, before, after, mode)
         lengths[axis] += before + after
@@ -163,7 +164,7 @@ def padded(name: str, input: Operand, widths: Sequence[int], mode: str, value: f
 
 
 def pad(input: Operand, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
-    """input with pad[0] elements before and pad[1] behind those of the last axis, pad[2] and pad[3] of the one before, …
+    """input with pad[0] elements before and pad[1] behind those of the last axis, pad[2] and pad[3] the one before, …
 
     In mode "constant" they are `value` (0), and any number of axes may be padded; in the modes "reflect", "replicate"
     and "circular" they are the input's own, for one to three axes behind those of channels and, if there is one, batch.
@@ -345,7 +346,7 @@ class CircularPad2d(CircularPad):
 
 
 class CircularPad3d(CircularPad):
-    """(N, C, D, H, W) or (C, D, H, W) with what is at the other face: padding is a number, or (left, right, top, bottom,
-    front, back)."""
+    """(N, C, D, H, W) or (C, D, H, W) with what is at the other face: padding is a number, or (left, right, top,
+    bottom, front, back)."""
 
     axes = 3
