@@ -14,3 +14,4 @@ from .normalization import *
 from .padding import *
 from .parameter import *
 from .response_norm import *
+from .upsampling import *

@@ -54,3 +54,4 @@ from .normalization import batch_norm as batch_norm
 from .normalization import layer_norm as layer_norm
 from .padding import pad as pad
 from .response_norm import local_response_norm as local_response_norm
+from .upsampling import interpolate as interpolate
