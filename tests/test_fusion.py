@@ -14,21 +14,24 @@ import batten.nn.functional as F  # noqa: N812
 from batten import _kernels as kernels
 from batten import nn
 from batten.nn.fusion import FUSIONS, fused, residual
+from batten.nn.group_norm import GroupNormRelu
 from batten.nn.linear import ACTIVATED, LinearActivated
 from batten.nn.normalization import BatchNormAddRelu, BatchNormInferenceRelu, BatchNormModule, BatchNormRelu
 
-JOINED = (LinearActivated, BatchNormRelu, BatchNormInferenceRelu)
+JOINED = (LinearActivated, BatchNormRelu, BatchNormInferenceRelu, GroupNormRelu)
 PAIRS = [(first, second) for first, seconds in FUSIONS.items() for second in seconds]
 each_pair = pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: "-".join(kind.__name__ for kind in pair))
 
 
-BEHIND = {nn.BatchNorm2d: (2, 3), nn.BatchNorm3d: (2, 1, 3)}  # axes behind the channels
+BEHIND = {nn.BatchNorm2d: (2, 3), nn.BatchNorm3d: (2, 1, 3), nn.GroupNorm: (2, 2)}  # axes behind the channels
 
 
 def layer(kind, n=5, m=7):
     """A module of a class, n features wide; a linear one comes from m."""
     if kind is nn.Linear:
         return nn.Linear(m, n)
+    if kind is nn.GroupNorm:
+        return nn.GroupNorm(5 if n == 5 else 1, n)
     return kind(n) if issubclass(kind, BatchNormModule) else kind()
 
 

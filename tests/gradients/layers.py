@@ -9,7 +9,7 @@ import numpy as np
 
 import batten
 import batten.nn.functional as F  # noqa: N812
-from batten.nn import activation, dropout, embedding, linear, loss, normalization
+from batten.nn import activation, dropout, embedding, group_norm, linear, loss, normalization
 
 from . import Row
 
@@ -250,6 +250,21 @@ ROWS = {
         Row(lambda x, *p: F.layer_norm(x, (70,), *p), (65, 70), (70,), (70,)),
         Row(lambda x, *p: F.layer_norm(x, (3,), *p), (0, 3), (3,), (3,)),
         Row(lambda x, *p: F.layer_norm(x, (0,), *p), (2, 0), (0,), (0,)),
+    ],
+    group_norm.GroupNormOperation: [
+        Row(lambda x, *p: F.group_norm(x, 2, *p), (3, 4, 2, 3), (4,), (4,)),
+        Row(lambda x: F.group_norm(x, 1, eps=0.1), (2, 4, 3)),
+        Row(lambda x, b: F.group_norm(x, 4, None, b), (2, 4, 5), (4,)),
+        Row(lambda x, *p: F.group_norm(x, 2, *p), (5, 6), (6,), (6,)),
+        Row(lambda x, w, b: F.group_norm(x.permute(0, 3, 1, 2), 3, w[::2], b), (2, 4, 5, 6), (12,), (6,)),
+        Row(lambda x, *p: F.group_norm(x, 2, *p), (0, 4, 3), (4,), (4,)),
+        Row(lambda x, *p: F.group_norm(x, 2, *p), (2, 4, 0), (4,), (4,)),
+    ],
+    group_norm.GroupNormRelu: [
+        Row(lambda x, *p: group_norm.normalized(x, 2, *p, 1e-5, True), (3, 4, 2, 3), (4,), (4,)),
+        Row(lambda x: group_norm.normalized(x, 2, None, None, 1e-5, True), (3, 4, 5)),
+        Row(lambda x, w: group_norm.normalized(x, 2, w, None, 1e-5, True), (2, 4, 40), (4,)),
+        Row(lambda x, w, b: group_norm.normalized(x, 1, w, b[::2], 1e-5, True), (5, 3), (3,), (6,)),
     ],
     normalization.BatchNorm: [
         Row(trained, (5, 3), (3,), (3,)),

@@ -7,6 +7,7 @@ from .container import *
 from .distance import *
 from .dropout import *
 from .embedding import *
+from .group_norm import *
 from .linear import *
 from .loss import *
 from .module import *

@@ -39,6 +39,7 @@ from .distance import normalize as normalize
 from .dropout import dropout as dropout
 from .embedding import embedding as embedding
 from .embedding import one_hot as one_hot
+from .group_norm import group_norm as group_norm
 from .linear import bilinear as bilinear
 from .linear import linear as linear
 from .loss import binary_cross_entropy as binary_cross_entropy
