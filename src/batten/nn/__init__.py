@@ -4,6 +4,7 @@ from . import functional as functional
 from . import init as init
 from .activation import *
 from .container import *
+from .convolution import *
 from .distance import *
 from .dropout import *
 from .embedding import *

@@ -1,5 +1,6 @@
 """Neighbours that Sequential computes in one call.
 
+    Conv1d | Conv2d | Conv3d, ReLU       the relu is applied where the convolution writes its result
     BatchNorm1d, ReLU                    x is normalized and bent in one pass, and so is its gradient
     Linear, ReLU | Sigmoid | Tanh        the activation is applied where gemm writes its result
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 from .activation import ReLU, Sigmoid, Tanh
+from .convolution import Conv1d, Conv2d, Conv3d
 from .linear import Linear
 from .module import Module
 from .normalization import BatchNorm1d
@@ -22,6 +24,9 @@ __all__: list[str] = []
 
 # first module -> the one behind it -> what the first is to apply
 FUSIONS: dict[Any, dict[Any, str]] = {
+    Conv1d: {ReLU: "relu"},
+    Conv2d: {ReLU: "relu"},
+    Conv3d: {ReLU: "relu"},
     BatchNorm1d: {ReLU: "relu"},
     Linear: {ReLU: "relu", Sigmoid: "sigmoid", Tanh: "tanh"},
 }
