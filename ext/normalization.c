@@ -29,21 +29,32 @@ struct tile {
 };
 
 /* Tiles have COLUMNS columns, and the last one in a row also those that are left over:
- * none is narrower than that unless the matrix is. */
+ * none is narrower than that unless the matrix is.  Then they are the higher. */
 static size_t tiles_across(size_t cols)
 {
     return cols < COLUMNS ? 1 : cols / COLUMNS;
 }
 
+static size_t tile_rows(size_t cols)
+{
+    return cols > 0 && cols < COLUMNS ? COLUMNS / cols * ROWS : ROWS;
+}
+
+static size_t tiles_down(size_t rows, size_t cols)
+{
+    return blocks_of(rows, tile_rows(cols));
+}
+
 static size_t tiles(size_t rows, size_t cols)
 {
-    return blocks_of(rows, ROWS) * tiles_across(cols);
+    return tiles_down(rows, cols) * tiles_across(cols);
 }
 
 static struct tile tile_at(size_t i, size_t rows, size_t cols)
 {
-    const size_t across = tiles_across(cols), row = i / across * ROWS, column = i % across * COLUMNS;
-    return (struct tile){row, column, smaller(ROWS, rows - row), i % across + 1 < across ? COLUMNS : cols - column};
+    const size_t across = tiles_across(cols), height = tile_rows(cols), row = i / across * height,
+                 column = i % across * COLUMNS;
+    return (struct tile){row, column, smaller(height, rows - row), i % across + 1 < across ? COLUMNS : cols - column};
 }
 
 /* What so many operations an element are worth waking a team for. */
@@ -97,7 +108,7 @@ static inline __attribute__((always_inline)) narrow let_through(narrow dy, narro
 
 /* first, second = the sums of `vectors` vectors of columns, as many as there are registers
  * for.  Processors do not fetch ahead what is read in so short pieces, so each row asks
- * for the piece that the next strip reads.  The accumulators have names because GCC 12
+ * for the piece that the next strip reads, `next` elements on.  The accumulators have names because GCC 12
  * writes an array of them to the stack at every step. */
 #if VBYTES == 64 || defined(__aarch64__)
 #define EACH_VECTOR(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
@@ -135,59 +146,83 @@ enum { LINE = 64 / sizeof(real) }; /* of a cache */
 static inline
     __attribute__((always_inline)) void sum_strip(double *first, double *second, const real *x, const real *dy,
                                                   const struct columns *c, size_t j, size_t rows, size_t cols,
-                                                  const int vectors, const enum terms terms)
+                                                  size_t next, const int vectors, const enum terms terms)
 {
     EACH_VECTOR(LOAD)
     for (x += j, dy += j; rows > 0; rows--, x += cols, dy += cols) {
-        for (size_t next = STRIP; vectors == VECTORS && next < 2 * STRIP; next += LINE) {
-            __builtin_prefetch(x + next, 0, 2);
+        for (size_t k = next; vectors == VECTORS && k < next + STRIP; k += LINE) {
+            __builtin_prefetch(x + k, 0, 2);
             if (terms != OF_X)
-                __builtin_prefetch(dy + next, 0, 2);
+                __builtin_prefetch(dy + k, 0, 2);
         }
         EACH_VECTOR(ADD)
     }
     EACH_VECTOR(STORE)
 }
 
-/* The same for one column of a matrix that is narrower than a vector. */
-static inline __attribute__((always_inline)) void sum_column(double *first, double *second, const real *x,
-                                                             const real *dy, const struct columns *c, size_t j,
-                                                             size_t rows, size_t cols, const enum terms terms)
-{
-    first[j] = second[j] = 0;
-    for (size_t at = j; at < rows * cols; at += cols) {
-        const double d = (double)x[at] - c->mean[j];
-        double term = terms == OF_X ? d : dy[at];
-        if (terms == OF_DY_BEFORE_RELU && normalized(x[at], c->mean[j], c->scale[j], c->shift[j]) <= 0)
-            term = 0;
-        first[j] += term;
-        second[j] += d * term;
-    }
-}
-
-/* scratch[block][0, 1][cols] = a tile's sums.  Where fewer columns are left than a
- * vector has lanes, the last vector begins before them: some sums are found twice. */
-static inline __attribute__((always_inline)) void sum_tile(double *scratch, const real *x, const real *dy,
-                                                           const struct columns *c, struct tile t, size_t cols,
+/* Adds the sums of some rows, one element after the other. */
+static inline __attribute__((always_inline)) void sum_rows(double *first, double *second, const real *x, const real *dy,
+                                                           const struct columns *c, size_t rows, size_t cols,
                                                            const enum terms terms)
 {
-    const size_t at = t.row * cols + t.column, vectors = t.width / LANES * LANES;
-    double *const first = scratch + t.row / ROWS * 2 * cols + t.column, *const second = first + cols;
+    for (; rows > 0; rows--, x += cols, dy += cols)
+        for (size_t j = 0; j < cols; j++) {
+            const double d = (double)x[j] - c->mean[j];
+            double term = terms == OF_X ? d : dy[j];
+            if (terms == OF_DY_BEFORE_RELU && normalized(x[j], c->mean[j], c->scale[j], c->shift[j]) <= 0)
+                term = 0;
+            first[j] += term;
+            second[j] += d * term;
+        }
+}
+
+/* How many rows of a narrow matrix are read as one row of a wider one, which is of whole strips. */
+static size_t rows_in_one(size_t cols)
+{
+    const size_t power = cols & -cols, rows = power && power < STRIP ? STRIP / power : 1;
+    return rows * cols <= COLUMNS ? rows : 1;
+}
+
+/* scratch[tile][0, 1][cols] = a tile's sums.  Where fewer columns are left than a
+ * vector has lanes, the last vector begins before them: some sums are found twice. */
+static inline __attribute__((always_inline)) void sum_tile(double *scratch, const real *x, const real *dy,
+                                                           struct columns *c, struct tile t, size_t cols,
+                                                           const enum terms terms)
+{
+    const size_t at = t.row * cols + t.column, joined = rows_in_one(cols), rows = t.height / joined,
+                 width = joined * t.width, step = joined * cols, vectors = width / LANES * LANES;
+    double *const first = scratch + t.row / tile_rows(cols) * 2 * cols + t.column, *const second = first + cols;
+    double sums[2][2 * COLUMNS];
     size_t j = 0;
+    for (size_t k = t.width; k < width; k++) {
+        c->mean[k] = c->mean[k - t.width];
+        c->scale[k] = c->scale[k - t.width];
+        c->shift[k] = c->shift[k - t.width];
+    }
     for (; j + STRIP <= vectors; j += STRIP)
-        sum_strip(first, second, x + at, dy + at, c, j, t.height, cols, VECTORS, terms);
+        sum_strip(sums[0], sums[1], x + at, dy + at, c, j, rows, step,
+                  j + 2 * STRIP <= vectors ? STRIP : rows * step - j, VECTORS, terms);
     for (; j < vectors; j += LANES)
-        sum_strip(first, second, x + at, dy + at, c, j, t.height, cols, 1, terms);
-    if (j < t.width && vectors)
-        sum_strip(first, second, x + at, dy + at, c, t.width - LANES, t.height, cols, 1, terms);
-    for (; j < t.width && !vectors; j++)
-        sum_column(first, second, x + at, dy + at, c, j, t.height, cols, terms);
+        sum_strip(sums[0], sums[1], x + at, dy + at, c, j, rows, step, 0, 1, terms);
+    if (j < width)
+        sum_strip(sums[0], sums[1], x + at, dy + at, c, width - LANES, rows, step, 0, 1, terms);
+    memcpy(first, sums[0], t.width * sizeof(double));
+    memcpy(second, sums[1], t.width * sizeof(double));
+    for (size_t k = t.width; k < width; k += t.width) {
+        PRAGMA(omp simd)
+        for (j = 0; j < t.width; j++) {
+            first[j] += sums[0][k + j];
+            second[j] += sums[1][k + j];
+        }
+    }
+    const size_t done = at + rows * step;
+    sum_rows(first, second, x + done, dy + done, c, t.height % joined, cols, terms);
 }
 
 /* The sums over all tiles of some columns, from the top down, in the place of the first tiles'. */
 static void add_tiles(double *scratch, size_t begin, size_t end, size_t rows, size_t cols)
 {
-    for (size_t block = 1; block < blocks_of(rows, ROWS); block++) {
+    for (size_t block = 1; block < tiles_down(rows, cols); block++) {
         const double *const sums = scratch + block * 2 * cols;
         PRAGMA(omp simd)
         for (size_t j = begin; j < end; j++) {
@@ -342,7 +377,7 @@ static void no_gradients(real *dgamma, real *dbeta, size_t cols)
     }
 }
 
-static void sum_tile_backward(double *scratch, const real *dy, const real *x, const struct columns *c, struct tile t,
+static void sum_tile_backward(double *scratch, const real *dy, const real *x, struct columns *c, struct tile t,
                               size_t cols, int relu)
 {
     if (relu)

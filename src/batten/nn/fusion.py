@@ -1,7 +1,7 @@
 """Neighbours that Sequential computes in one call.
 
-    Conv1d | Conv2d | Conv3d, ReLU       the relu is applied where the convolution writes its result
-    BatchNorm1d, ReLU                    x is normalized and bent in one pass, and so is its gradient
+    Conv1d | 2d | 3d, ReLU               the relu is applied where the convolution writes its result
+    BatchNorm1d | 2d | 3d, ReLU          x is normalized and bent in one pass, and so is its gradient
     Linear, ReLU | Sigmoid | Tanh        the activation is applied where gemm writes its result
 
 The first module of a pair has a method `_activated(input, activation)`, which returns what the second
@@ -18,7 +18,7 @@ from .activation import ReLU, Sigmoid, Tanh
 from .convolution import Conv1d, Conv2d, Conv3d
 from .linear import Linear
 from .module import Module
-from .normalization import BatchNorm1d
+from .normalization import BatchNorm1d, BatchNorm2d, BatchNorm3d
 
 __all__: list[str] = []
 
@@ -28,6 +28,8 @@ FUSIONS: dict[Any, dict[Any, str]] = {
     Conv2d: {ReLU: "relu"},
     Conv3d: {ReLU: "relu"},
     BatchNorm1d: {ReLU: "relu"},
+    BatchNorm2d: {ReLU: "relu"},
+    BatchNorm3d: {ReLU: "relu"},
     Linear: {ReLU: "relu", Sigmoid: "sigmoid", Tanh: "tanh"},
 }
 CALL = Module.__call__

@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -29,15 +29,25 @@ from ..autograd import Operation
 from ..creation import empty, ones, tensor, zeros
 from ..operations.families import contiguous, copied
 from ..operations.promotion import Operand, floats
-from ..operations.softmax import from_rows, rows_of
 from . import init
+from .layout import channels_first, channels_last
 from .module import Module
 from .parameter import Parameter
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
-__all__ = ["BatchNorm1d", "LayerNorm"]
+__all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "LayerNorm"]
+
+
+def pixels(x: np.ndarray) -> np.ndarray:
+    """(N, C, *) as a matrix in C order with a row for each pixel: a view where the channels lie last, else a copy."""
+    return contiguous(x) if x.ndim == 2 else channels_last(x).reshape(x.size // (x.shape[1] or 1), x.shape[1])
+
+
+def images(rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Such a matrix as a view (N, C, *) again."""
+    return rows if len(shape) == 2 else channels_first(rows.reshape(shape[0], *shape[2:], shape[1]))
 
 
 class BatchNorm(Operation):
@@ -53,7 +63,7 @@ class BatchNorm(Operation):
     weight: Any
 
     def forward(self, x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None) -> np.ndarray:
-        self.x = rows = rows_of(x, 1)
+        self.x = rows = pixels(x)
         self.weight = vector(weight)
         self.statistics = kernels.empty((3, rows.shape[1]), dtypes.float64)
         y = kernels.batch_norm(
@@ -68,12 +78,12 @@ class BatchNorm(Operation):
             self.momentum,
             self.relu,
         )
-        return from_rows(y, x.shape, 1)
+        return images(y, x.shape)
 
     def backward(self, dy: np.ndarray) -> tuple[np.ndarray | None, ...]:
         dx, dweight, dbias = gradients(self, dy)
-        kernels.batch_norm_backward(dx, dweight, dbias, rows_of(dy, 1), self.x, self.statistics, self.weight, self.relu)
-        return from_rows(dx, dy.shape, 1), dweight, dbias
+        kernels.batch_norm_backward(dx, dweight, dbias, pixels(dy), self.x, self.statistics, self.weight, self.relu)
+        return images(dx, dy.shape), dweight, dbias
 
 
 class BatchNormRelu(BatchNorm):
@@ -106,17 +116,17 @@ class BatchNormInference(Operation):
     def forward(
         self, x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, mean: np.ndarray, var: np.ndarray
     ) -> np.ndarray:
-        self.x = rows = rows_of(x, 1)
+        self.x = rows = pixels(x)
         self.weight, self.mean, self.var = vector(weight), vector(mean), vector(var)
         y = kernels.empty_like(rows)
         kernels.batch_norm_inference(y, rows, self.mean, self.var, self.weight, vector(bias), self.eps, self.relu)
-        return from_rows(y, x.shape, 1)
+        return images(y, x.shape)
 
     def backward(self, dy: np.ndarray) -> tuple[np.ndarray | None, ...]:
         dx, dweight, dbias = gradients(self, dy)
         given = self.x, self.mean, self.var, self.weight, self.shift, self.eps, self.relu
-        kernels.batch_norm_inference_backward(dx, dweight, dbias, rows_of(dy, 1), *given)
-        return from_rows(dx, dy.shape, 1), dweight, dbias, None, None
+        kernels.batch_norm_inference_backward(dx, dweight, dbias, pixels(dy), *given)
+        return images(dx, dy.shape), dweight, dbias, None, None
 
 
 class BatchNormInferenceRelu(BatchNormInference):
@@ -251,23 +261,16 @@ def constants(name: str, v: Operand | None, x: Tensor) -> Any:
     return t
 
 
-class BatchNorm1d(Module):
-    """Batch normalization of (N, num_features) or (N, num_features, L); the result has the same shape.
+class BatchNormModule(Module):
+    """What all classes of batch normalization are but the shapes that they take.
 
     In training by the statistics of the batch, which running_mean and running_var follow:
     running = (1 - momentum) running + momentum × batch's, or the average over all
     batches where momentum is None.  In evaluation by the running statistics; by the
     batch's if track_running_stats is False.
-
-    >>> import batten
-    >>> layer = batten.nn.BatchNorm1d(2)
-    >>> layer(batten.tensor([[1.0, 10.0], [3.0, 30.0]])).detach()
-    tensor([[-1.0000, -1.0000],
-            [ 1.0000,  1.0000]])
-    >>> layer.running_mean
-    tensor([0.2000, 2.0000])
     """
 
+    spatial: ClassVar[dict[int, str]]  # the ranks that a class takes, and the axes behind the channels
     weight: Parameter | None
     bias: Parameter | None
     running_mean: Any
@@ -318,9 +321,9 @@ class BatchNorm1d(Module):
     def _activated(self, input: Tensor, activation: str | None) -> Tensor:
         """What forward returns, or what an activation makes of that."""
         shape = input.shape
-        if len(shape) not in (2, 3) or shape[1] != self.num_features:
-            n = self.num_features
-            raise ValueError(f"BatchNorm1d expects (N, {n}) or (N, {n}, L), got {list(shape)}")
+        if len(shape) not in self.spatial or shape[1] != self.num_features:
+            expected = " or ".join([f"(N, {self.num_features}{axes})" for axes in self.spatial.values()])
+            raise ValueError(f"{type(self).__name__} expects {expected}, got {list(shape)}")
         following = self.training and self.track_running_stats and self.running_mean is not None
         momentum = self.momentum
         if momentum is None:
@@ -347,6 +350,43 @@ class BatchNorm1d(Module):
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
             f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
         )
+
+
+class BatchNorm1d(BatchNormModule):
+    """Batch normalization of (N, num_features) or (N, num_features, L); the result has the same shape.
+
+    >>> import batten
+    >>> layer = batten.nn.BatchNorm1d(2)
+    >>> layer(batten.tensor([[1.0, 10.0], [3.0, 30.0]])).detach()
+    tensor([[-1.0000, -1.0000],
+            [ 1.0000,  1.0000]])
+    >>> layer.running_mean
+    tensor([0.2000, 2.0000])
+    """
+
+    spatial: ClassVar = {2: "", 3: ", L"}
+
+
+class BatchNorm2d(BatchNormModule):
+    """Batch normalization of images (N, num_features, H, W): each channel over all pixels of the batch.
+
+    >>> import batten
+    >>> batten.nn.BatchNorm2d(1)(batten.tensor([[[[1.0, 3.0]]]])).detach()
+    tensor([[[[-1.0000,  1.0000]]]])
+    """
+
+    spatial: ClassVar = {4: ", H, W"}
+
+
+class BatchNorm3d(BatchNormModule):
+    """Batch normalization of volumes (N, num_features, D, H, W): each channel over all voxels of the batch.
+
+    >>> import batten
+    >>> batten.nn.BatchNorm3d(16)(batten.ones(2, 16, 3, 4, 5)).shape
+    (2, 16, 3, 4, 5)
+    """
+
+    spatial: ClassVar = {5: ", D, H, W"}
 
 
 class LayerNormOperation(Operation):
