@@ -99,6 +99,36 @@ enum { BATTEN_COLUMNS = 32 }; /* rectangles begin at multiples of this column; s
 /* Makes the plan from the sizes; returns the bytes of scratch that the kernel needs. */
 size_t batten_product_plan(batten_product *p, batten_dtype type);
 
+/* ---- convolutions (geometry.c; direct.c, depthwise.c, winograd.c) ---- */
+
+typedef enum { BATTEN_FORWARD, BATTEN_BACKWARD_DATA, BATTEN_BACKWARD_WEIGHTS } batten_pass;
+typedef enum { BATTEN_DIRECT, BATTEN_DEPTHWISE, BATTEN_WINOGRAD } batten_algorithm;
+
+/* y[n, o, k] = act(bias[k] + sum over taps t and channels c of x[n, o stride - before + t dilation, c] w[k, c, t]),
+ * along three axes of pixels; images with fewer have axes of length one in front.  x (batch, in, channels) and
+ * y (batch, out, features) have their channels last, w is (features, channels / groups, kernel).  Channels and
+ * features are in as many groups, which know nothing of each other. */
+typedef struct {
+    size_t batch, channels, features, groups;
+    size_t in[3], out[3], kernel[3], stride[3], dilation[3], before[3];
+    batten_activation activation; /* identity or relu */
+
+    /* The plan: how the pass is computed, and by whom. */
+    batten_algorithm algorithm;
+    int team;
+    size_t columns;      /* direct: of a unit of work, at most */
+    size_t segments;     /* weights: pieces of the batch whose sums are taken apart */
+    size_t tiles;        /* winograd: of a unit of work, at most */
+    size_t shared, room; /* elements of scratch for all, and for each of the team */
+} batten_convolution;
+
+enum { BATTEN_PIXELS = 84 }; /* in a unit of direct work: whole tiles of every variant */
+enum { BATTEN_CHUNK = 512 }; /* terms of a pixel that a unit of direct weights' work has, at most */
+
+/* Chooses the algorithm and makes the plan; returns the bytes of scratch that the pass needs.
+ * `exact` forbids Winograd's algorithm. */
+size_t batten_convolution_plan(batten_convolution *p, batten_pass pass, batten_dtype type, int exact);
+
 /* How a sum is cut (layout.c): the loop's output has a stride of nought along the
  * axes from `kept` on, which are summed. */
 enum { BATTEN_SEGMENT = 65536 }; /* terms summed by one thread at a time, or so */

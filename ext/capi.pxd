@@ -50,6 +50,21 @@ cdef extern from "batten.h" nogil:
         batten_activation activation
     size_t batten_product_plan(batten_product *p, batten_dtype type)
 
+    ctypedef enum batten_pass:
+        BATTEN_FORWARD
+        BATTEN_BACKWARD_DATA
+        BATTEN_BACKWARD_WEIGHTS
+    ctypedef struct batten_convolution:
+        size_t batch, channels, features, groups
+        size_t in_ "in"[3]
+        size_t out[3]
+        size_t kernel[3]
+        size_t stride[3]
+        size_t dilation[3]
+        size_t before[3]
+        batten_activation activation
+    size_t batten_convolution_plan(batten_convolution *p, batten_pass which, batten_dtype type, bint exact)
+
     size_t batten_find_outside(const int64_t *index, size_t n, int64_t end, const int64_t *ignored)
     size_t batten_count_other(const int64_t *index, size_t n, int64_t value)
 

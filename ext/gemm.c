@@ -23,177 +23,9 @@
  * block or member of the team it falls to: over a step in order of k, beginning at
  * nought; then step after step.  It depends on its row of a and column of b only,
  * so a row alone gives the same bits as in a batch. */
-#include "elementary.h"
+#include "tile.h"
+#include "turn.h"
 #include <string.h>
-#include <tgmath.h>
-
-/* The tile: 2 MR accumulators, two vectors of b and one element of a must fit into
- * the registers, of which x86 has 16 before AVX-512 and 32 with it. */
-#if VBYTES == 64 || defined(__aarch64__)
-#define EACH_ROW(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7) DO(8) DO(9) DO(10) DO(11) DO(12) DO(13)
-enum { MR = 14 };
-#else
-#define EACH_ROW(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5)
-enum { MR = 6 };
-#endif
-enum {
-    NR = 2 * VLEN,
-    DEPTH = BATTEN_DEPTH / sizeof(real),
-    STRIP = BATTEN_STRIP / sizeof(real),
-    LINE = 64 / sizeof(real) /* of the cache */
-};
-
-typedef real loose __attribute__((vector_size(VBYTES), aligned(sizeof(real)), may_alias));
-
-/* A part of an operand: rows of a or columns of b (lanes), k along the other axis. */
-struct panel {
-    const real *x;
-    ptrdiff_t lane, step; /* from one lane or step to the next */
-};
-
-/* ---- the tile ---- */
-
-/* Rows of memory that will be read soon. */
-struct ahead {
-    const real *x;
-    ptrdiff_t stride;    /* from one row to the next */
-    size_t rows, length; /* how many are left, and their elements */
-    size_t at;           /* the element of the first row from which on it is left */
-    size_t pace;         /* cache lines to ask for at a time */
-};
-
-static inline void ask(struct ahead *next)
-{
-    for (size_t i = 0; i < next->pace && next->rows; i++) {
-        __builtin_prefetch(next->x + next->at, 0, 2);
-        next->at += LINE;
-        if (next->at >= next->length) {
-            next->x += next->stride;
-            next->at = 0;
-            next->rows--;
-        }
-    }
-}
-
-/* One tile of c, for one step of k: c = scale old + alpha a b. */
-struct tile {
-    struct panel a, b;
-    size_t rows, columns, depth;
-    real *c;
-    const real *old;
-    ptrdiff_t c_row, old_row; /* from one row to the next */
-    real alpha, scale;
-    struct ahead *next; /* what the memory is asked for meanwhile */
-};
-
-/* For `rows` rows and `vectors` vectors of columns.
- *
- * Where a is packed, the memory is asked between the steps for the rows of c, one
- * after the other, and for what comes next: all at once they would hold the tile up.
- *
- * The accumulators have names because GCC 12 unrolls the loops over an array of
- * them too late to keep it in registers: left to itself it writes the tile to the
- * stack at every step.  lane, rows and vectors are constants wherever this is inlined,
- * so the unused names cost nothing. */
-#define ZERO(i) vec left##i = {0}, right##i = {0};
-#define ADD(i)                      \
-    if (i < rows) {                 \
-        const real x = a[i * lane]; \
-        left##i += x * left;        \
-        right##i += x * right;      \
-    }
-#define STORE(i)                                                       \
-    if (i < rows) {                                                    \
-        loose *const y = (loose *)(t.c + i * t.c_row);                 \
-        const loose *const x = (const loose *)(t.old + i * t.old_row); \
-        y[0] = t.scale * x[0] + t.alpha * left##i;                     \
-        if (vectors == 2)                                              \
-            y[1] = t.scale * x[1] + t.alpha * right##i;                \
-    }
-static inline __attribute__((always_inline)) void multiply_tile(const struct tile *all, const ptrdiff_t lane,
-                                                                const int rows, const int vectors)
-{
-    const struct tile t = *all;
-    const size_t part = lane == 1 ? blocks_of(t.depth, rows) : t.depth;
-    const real *a = t.a.x, *b = t.b.x, *row = t.c;
-    EACH_ROW(ZERO)
-    for (size_t rest = t.depth, steps; rest; rest -= steps) {
-        steps = smaller(part, rest);
-        if (lane == 1) {
-            __builtin_prefetch(row, 1, 2);
-            __builtin_prefetch(row + vectors * VLEN - 1, 1, 2);
-            row += t.c_row;
-            ask(t.next);
-        }
-        for (size_t p = 0; p < steps; p++, a += t.a.step, b += t.b.step) {
-            const loose *const columns = (const loose *)b;
-            const vec left = columns[0], right = columns[vectors - 1];
-            EACH_ROW(ADD)
-        }
-    }
-    EACH_ROW(STORE)
-}
-
-/* The same for as many rows as there are.  Rows of a that are next to each other, as in a
- * packed panel, need one address instead of one each. */
-#define CASE(i)                                          \
-    case i + 1:                                          \
-        if (t->a.lane == 1)                              \
-            multiply_tile(t, 1, i + 1, vectors);         \
-        else                                             \
-            multiply_tile(t, t->a.lane, i + 1, vectors); \
-        break;
-static inline __attribute__((always_inline)) void multiply_rows(const struct tile *t, const int vectors)
-{
-    switch (t->rows) {
-        EACH_ROW(CASE)
-    }
-}
-
-/* The columns that the tile reads for a panel of so many. */
-static size_t width_of(size_t columns)
-{
-    return columns > VLEN ? NR : VLEN;
-}
-
-/* Two functions, as GCC takes long over one. */
-static void multiply_wide(const struct tile *t)
-{
-    multiply_rows(t, 2);
-}
-
-static void multiply_narrow(const struct tile *t)
-{
-    multiply_rows(t, 1);
-}
-
-static void multiply_whole(const struct tile *t)
-{
-    if (t->columns > VLEN)
-        multiply_wide(t);
-    else
-        multiply_narrow(t);
-}
-
-/* Columns that do not fill their vectors are computed in a copy of c. */
-static void multiply_part(const struct tile *t)
-{
-    real copy[MR * NR] __attribute__((aligned(VBYTES)));
-    struct tile there = *t;
-    there.c = copy;
-    there.c_row = NR;
-    if (t->old == t->c) {
-        there.old = copy;
-        there.old_row = NR;
-        for (size_t r = 0; r < t->rows; r++)
-            memcpy(copy + r * NR, t->c + (ptrdiff_t)r * t->c_row, t->columns * sizeof(real));
-    }
-    multiply_whole(&there);
-    for (size_t r = 0; r < t->rows; r++)
-        memcpy(t->c + (ptrdiff_t)r * t->c_row, copy + r * NR, t->columns * sizeof(real));
-}
-
-/* ---- what becomes of a tile ---- */
 
 /* One product of the batch. */
 struct product {
@@ -209,48 +41,6 @@ static struct product product_of_batch(const struct product *all, size_t z)
                             all->b + (ptrdiff_t)z * p->b_batch, all->bias};
 }
 
-static inline void activate(real *y, size_t n, batten_activation activation)
-{
-    switch (activation) {
-    case BATTEN_IDENTITY:
-        break;
-    case BATTEN_RELU:
-        PRAGMA(omp simd)
-        for (size_t j = 0; j < n; j++)
-            y[j] = y[j] < 0 ? 0 : y[j];
-        break;
-    case BATTEN_SIGMOID:
-        PRAGMA(omp simd)
-        for (size_t j = 0; j < n; j++)
-            y[j] = sigmoid_of(y[j]);
-        break;
-    case BATTEN_TANH:
-        PRAGMA(omp simd)
-        for (size_t j = 0; j < n; j++)
-            y[j] = tanh_of(y[j]);
-        break;
-    }
-}
-
-/* Bias and activation of a row of a tile.  Inlined where n is a constant, its loops are vectors. */
-static inline __attribute__((always_inline)) void finish_row(real *y, const real *restrict bias, size_t n,
-                                                             batten_activation activation)
-{
-    if (bias)
-        for (size_t j = 0; j < n; j++)
-            y[j] += bias[j];
-    activate(y, n, activation);
-}
-
-static void finish(const struct tile *t, const real *bias, batten_activation activation)
-{
-    for (size_t r = 0; r < t->rows; r++)
-        if (t->columns == NR)
-            finish_row(t->c + (ptrdiff_t)r * t->c_row, bias, NR, activation);
-        else
-            finish_row(t->c + (ptrdiff_t)r * t->c_row, bias, t->columns, activation);
-}
-
 /* ---- operands ---- */
 
 static struct panel rows_of_a(const struct product *q, size_t i, size_t k)
@@ -263,38 +53,6 @@ static struct panel columns_of_b(const struct product *q, size_t j, size_t k)
 {
     const ptrdiff_t row = q->p->b_row, col = q->p->b_col;
     return (struct panel){q->b + (ptrdiff_t)j * col + (ptrdiff_t)k * row, col, row};
-}
-
-/* EACH_LANE(DO) is DO(0), DO(1), ... for every element of a vector. */
-#define LANES_2(DO, i) DO(i), DO(i + 1)
-#define LANES_4(DO, i) LANES_2(DO, i), LANES_2(DO, i + 2)
-#define LANES_8(DO, i) LANES_4(DO, i), LANES_4(DO, i + 4)
-#define LANES_16(DO, i) LANES_8(DO, i), LANES_8(DO, i + 8)
-#define LANES_OF(n) LANES_##n
-#define LANES(n) LANES_OF(n)
-#define EACH_LANE(DO) LANES(VLEN)(DO, 0)
-
-/* Turns a square of numbers, so that its columns become rows: for W = 1, 2, 4, ... all
- * pairs of rows W apart exchange the elements that are W apart. */
-#define UPPER(lane) ((lane) & W ? VLEN + (lane) - W : (lane))
-#define LOWER(lane) ((lane) & W ? VLEN + (lane) : ((lane) + W) % (2 * VLEN))
-#define EXCHANGE(w)                                                                             \
-    if (w < VLEN) {                                                                             \
-        enum { W = w };                                                                         \
-        PRAGMA(GCC unroll 16)                                                                   \
-        for (int i = 0; i < VLEN; i++)                                                          \
-            if (!(i & W)) {                                                                     \
-                const vec upper = rows[i], lower = rows[(i + W) % VLEN];                        \
-                rows[i] = __builtin_shufflevector(upper, lower, EACH_LANE(UPPER));              \
-                rows[(i + W) % VLEN] = __builtin_shufflevector(upper, lower, EACH_LANE(LOWER)); \
-            }                                                                                   \
-    }
-static inline __attribute__((always_inline)) void turn(vec *rows)
-{
-    EXCHANGE(1)
-    EXCHANGE(2)
-    EXCHANGE(4)
-    EXCHANGE(8)
 }
 
 /* Packs a panel whose steps are next to each other, square by square.  Where a square has
@@ -369,27 +127,6 @@ static size_t height_of(size_t m)
 }
 
 /* ---- who does what ---- */
-
-struct member {
-    size_t rank, team;
-};
-struct range {
-    size_t first, last;
-};
-
-static struct member myself(void)
-{
-#ifdef _OPENMP
-    return (struct member){(size_t)omp_get_thread_num(), (size_t)omp_get_num_threads()};
-#else
-    return (struct member){0, 1};
-#endif
-}
-
-static struct range share(size_t n, struct member me)
-{
-    return (struct range){n * me.rank / me.team, n * (me.rank + 1) / me.team};
-}
 
 /* Where one member of the team works: rows i and columns j of c. */
 struct rectangle {
@@ -478,12 +215,9 @@ static void multiply_block(const struct product *q, struct range i, struct range
                 t.c = q->c + (ptrdiff_t)(i.first + u) * p->c_row + (ptrdiff_t)(left + v);
                 t.old = t.scale == 0 ? nought : t.c; /* with a scale of nought c is not read */
                 t.old_row = t.scale == 0 ? 0 : p->c_row;
-                if (t.columns == width_of(t.columns))
-                    multiply_whole(&t);
-                else
-                    multiply_part(&t);
+                KERNEL(tile)(&t);
                 if (finished)
-                    finish(&t, q->bias ? q->bias + left + v : NULL, p->activation);
+                    KERNEL(finish)(&t, q->bias ? q->bias + left + v : NULL, p->activation);
             }
         }
     }

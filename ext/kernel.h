@@ -49,10 +49,11 @@ typedef real vec __attribute__((vector_size(VBYTES)));
 
 /* TEAM(work, body) wakes a team once for several loops.  Within its body, each
  * SHARED(loop) is shared like a PARALLEL one, and begins when the one before is done;
- * what stands outside of these loops is done by every member. */
-#define TEAM(work, ...)                                 \
+ * what stands outside of these loops is done by every member.  TEAM_OF has been told its size. */
+#define TEAM(work, ...) TEAM_OF(batten_team(work), __VA_ARGS__)
+#define TEAM_OF(size, ...)                              \
     do {                                                \
-        const int team_size = batten_team(work);        \
+        const int team_size = size;                     \
         if (team_size > 1) {                            \
             PRAGMA(omp parallel num_threads(team_size)) \
             {                                           \

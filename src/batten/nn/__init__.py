@@ -13,3 +13,4 @@ from .loss import *
 from .module import *
 from .normalization import *
 from .parameter import *
+from .response_norm import *

@@ -1,0 +1,36 @@
+/* Convolution: each pass by the algorithm that its plan names (convolution_plan.c). */
+#include "convolution.h"
+
+void KERNEL(conv)(real *y, const real *x, const real *w, const real *bias, real *scratch, const batten_convolution *p)
+{
+    switch (p->algorithm) {
+    case BATTEN_DIRECT:
+        KERNEL(direct)(y, x, w, bias, scratch, p);
+        break;
+    default:
+        break;
+    }
+}
+
+void KERNEL(conv_backward_data)(real *dx, const real *dy, const real *w, const real *bias, real *scratch,
+                                const batten_convolution *p)
+{
+    switch (p->algorithm) {
+    case BATTEN_DIRECT:
+        KERNEL(direct_backward_data)(dx, dy, w, bias, scratch, p);
+        break;
+    default:
+        break;
+    }
+}
+
+void KERNEL(conv_backward_weights)(real *dw, const real *dy, const real *x, real *scratch, const batten_convolution *p)
+{
+    switch (p->algorithm) {
+    case BATTEN_DIRECT:
+        KERNEL(direct_backward_weights)(dw, dy, x, scratch, p);
+        break;
+    default:
+        break;
+    }
+}
