@@ -115,14 +115,14 @@ def test_results_may_go_on_beyond_the_last_tap(arguments, rng):
 
 @each_rank
 @pytest.mark.parametrize("padding", ["same", "valid"])
-@pytest.mark.parametrize("dilation", [1, 2, 3])
+@pytest.mark.parametrize("dilation", [1, 2])
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
 def test_padding_by_name_is_torchs(rank, padding, dilation, rng, dtype):
     for taps in ((1, 3, 2), (2, 4, 1), (3, 1, 4), (4, 2, 3)):
         taps = taps[:rank]
-        arrays = [rng.standard_normal(shape).astype(dtype) for shape in ((2, 3, *(10, 11, 8)[:rank]), (4, 3, *taps))]
+        arrays = [rng.standard_normal(shape).astype(dtype) for shape in ((2, 3, *(7, 8, 7)[:rank]), (4, 3, *taps))]
         like_torch(CONV[rank], {"padding": padding, "dilation": dilation}, *arrays)
-    x = batten.zeros(2, 3, *(10, 11, 8)[:rank])
+    x = batten.zeros(2, 3, *(7, 8, 7)[:rank])
     same = getattr(F, CONV[rank])(x, batten.zeros(1, 3, *taps), padding="same", dilation=dilation)
     assert same.shape[2:] == x.shape[2:]
 
@@ -443,11 +443,11 @@ X = batten.zeros(2, 3, 5, 5)
     (lambda: F.conv2d(X, batten.zeros(6, 3, 3, 3), batten.zeros(6).double()), TypeError,
      "Conv2d expects its bias in the input's type, float32, got float64"),
     (lambda: F.conv2d(X, batten.zeros(6, 3, 3)), ValueError,
-     "Conv2d expects a weight (out_channels, in_channels / groups, height, width), got [6, 3, 3]"),
+     "Conv2d expects a weight (out_channels, in_channels / groups, h, w), got [6, 3, 3]"),
     (lambda: F.conv1d(X[0], batten.zeros(6, 3, 0)), ValueError,
-     "Conv1d expects a weight (out_channels, in_channels / groups, length), got [6, 3, 0]"),
+     "Conv1d expects a weight (out_channels, in_channels / groups, l), got [6, 3, 0]"),
     (lambda: F.conv_transpose3d(X, batten.zeros(3)), ValueError,
-     "ConvTranspose3d expects a weight (in_channels, out_channels / groups, depth, height, width), got [3]"),
+     "ConvTranspose3d expects a weight (in_channels, out_channels / groups, d, h, w), got [3]"),
     (lambda: F.conv2d(X, batten.zeros(6, 3, 3, 3), batten.zeros(5)), ValueError, "Conv2d expects a bias [6], got [5]"),
     (lambda: F.conv2d(X, batten.zeros(6, 3, 3, 3), groups=4), ValueError,
      "Conv2d expects groups that divide the 6 rows of its weight, got 4"),

@@ -190,26 +190,32 @@ def transposed_convolution(
     output_padding: Any,
     groups: int,
     dilation: Any,
+    output_size: Sequence[int] | None = None,
 ) -> Tensor:
-    """A transposed convolution along `rank` axes."""
+    """A transposed convolution along `rank` axes, with an output_padding or one that makes the result's size."""
     name = f"ConvTranspose{rank}d"
     x, w, b = operands(name, rank, input, weight, bias, groups, transposed=True)
     taps = w.array.shape[2:]
     stride, dilation = each_axis(name, "stride", stride, rank, 1), each_axis(name, "dilation", dilation, rank, 1)
     padding = each_axis(name, "padding", padding, rank, 0)
-    extra = each_axis(name, "output_padding", output_padding, rank, 0)
+    lengths = x.array.shape[-rank:]
+    least = [(n - 1) * s + d * (t - 1) + 1 - 2 * a
+             for n, s, d, t, a in zip(lengths, stride, dilation, taps, padding, strict=True)]  # fmt: skip
+    if output_size is None:
+        extra = each_axis(name, "output_padding", output_padding, rank, 0)
+    else:
+        extra = missing(name, output_size, least, stride, x)
     for more, s, d in zip(extra, stride, dilation, strict=True):
         if more >= max(s, d):
             raise ValueError(
                 f"{name} expects an output_padding smaller than stride or dilation, "
                 f"got {list(extra)} with {list(stride)} and {list(dilation)}"
             )
-    lengths = x.array.shape[-rank:]
-    size = transposed_size(lengths, taps, stride, padding, extra, dilation)
+    size = [n + more for n, more in zip(least, extra, strict=True)]
     if min(size) < 1:
         raise ValueError(
             f"{name} expects images that leave something of its result, got {list(x.array.shape)}, "
-            f"which with a padding of {list(padding)} would leave {list(size)}"
+            f"which with a padding of {list(padding)} would leave {size}"
         )
     # Where a result goes on beyond the last tap's reach, by a stride or more, there are more places: of noughts.
     places = [max(more - a, 0) // s for more, a, s in zip(extra, padding, stride, strict=True)]
@@ -230,17 +236,18 @@ def transposed_convolution(
     )
 
 
-def transposed_size(
-    lengths: Sequence[int],
-    taps: Sequence[int],
-    stride: Sequence[int],
-    padding: Sequence[int],
-    extra: Sequence[int],
-    dilation: Sequence[int],
+def missing(
+    name: str, output_size: Sequence[int], least: list[int], stride: Sequence[int], x: Tensor
 ) -> tuple[int, ...]:
-    """The lengths of a transposed convolution's result."""
-    axes = zip(lengths, taps, stride, padding, extra, dilation, strict=True)
-    return tuple([(length - 1) * s + d * (n - 1) + 1 + more - 2 * a for length, n, s, a, more, d in axes])
+    """The output_padding for a size that is asked for, which may begin with N and C."""
+    rank, most = len(least), [n + s - 1 for n, s in zip(least, stride, strict=True)]
+    wanted = tuple(output_size)[2:] if len(output_size) == rank + 2 else tuple(output_size)
+    if len(wanted) != rank or not all(a <= n <= b for a, n, b in zip(least, wanted, most, strict=True)):
+        raise ValueError(
+            f"{name} expects an output_size from {least} to {most} for an input {list(x.shape)}, "
+            f"got {list(output_size)}"
+        )
+    return tuple([n - a for a, n in zip(least, wanted, strict=True)])
 
 
 def operands(
@@ -252,8 +259,7 @@ def operands(
     shape, own = w.array.shape, x.array.shape
     if len(shape) != rank + 2 or 0 in shape[2:]:
         order = "in_channels, out_channels" if transposed else "out_channels, in_channels"
-        kernel = AXES[rank].replace("L", "length").replace("D", "depth").replace("H", "height").replace("W", "width")
-        raise ValueError(f"{name} expects a weight ({order} / groups, {kernel}), got {list(shape)}")
+        raise ValueError(f"{name} expects a weight ({order} / groups, {AXES[rank].lower()}), got {list(shape)}")
     if groups < 1 or shape[0] % groups:
         raise ValueError(f"{name} expects groups that divide the {shape[0]} rows of its weight, got {groups}")
     channels, features = shape[1] * groups, shape[0]
@@ -441,6 +447,7 @@ class Conv(Module):
     rank = 0
     transposed = False
     bias: Parameter | None
+    padding: Any
 
     def __init__(
         self,
@@ -596,7 +603,6 @@ class ConvTranspose(Conv):
         self.output_padding = each_axis(type(self).__name__, "output_padding", output_padding, self.rank, 0)
 
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
-        extra = self.output_padding if output_size is None else self._extra(input, output_size)
         return transposed_convolution(
             self.rank,
             input,
@@ -604,25 +610,11 @@ class ConvTranspose(Conv):
             self.bias,
             self.stride,
             self.padding,
-            extra,
+            self.output_padding,
             self.groups,
             self.dilation,
+            output_size,
         )
-
-    def _extra(self, input: Tensor, output_size: Sequence[int]) -> tuple[int, ...]:
-        """The output_padding for a size that is wanted."""
-        rank = self.rank
-        wanted = tuple(output_size)[2:] if len(output_size) == rank + 2 else tuple(output_size)
-        least = transposed_size(
-            input.shape[-rank:], self.kernel_size, self.stride, self.padding, (0,) * rank, self.dilation
-        )
-        most = [n + s - 1 for n, s in zip(least, self.stride, strict=True)]
-        if len(wanted) != rank or not all(a <= n <= b for a, n, b in zip(least, wanted, most, strict=True)):
-            raise ValueError(
-                f"{type(self).__name__} expects an output_size from {list(least)} to {most} for an input "
-                f"{list(input.shape)}, got {list(output_size)}"
-            )
-        return tuple([n - a for a, n in zip(least, wanted, strict=True)])
 
 
 class ConvTranspose1d(ConvTranspose):
