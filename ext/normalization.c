@@ -1,5 +1,5 @@
 /* Batch normalization over the rows of a matrix (Ioffe & Szegedy 2015, Algorithm 1),
- * by itself or with a relu behind it.
+ * by itself, with a relu behind it, or with another matrix added before that relu.
  *
  *     mean[j] = sum_i x[i][j] / n,    var[j] = sum_i (x[i][j] - mean[j])^2 / n
  *     y[i][j] = act(gamma[j] (x[i][j] - mean[j]) rstd[j] + beta[j]),    rstd = 1 / sqrt(var + eps)
@@ -285,43 +285,45 @@ static void load_columns(struct columns *c, const double *kept, const real *gamm
     }
 }
 
-static inline __attribute__((always_inline)) void write_rows(real *y, const real *x, const struct columns *c,
-                                                             struct tile t, size_t cols, const int relu)
+static inline __attribute__((always_inline)) void write_rows(real *y, const real *x, const real *z,
+                                                             const struct columns *c, struct tile t, size_t cols,
+                                                             const int relu, const int added)
 {
     for (size_t i = 0; i < t.height; i++) {
         const size_t at = (t.row + i) * cols + t.column;
         PRAGMA(omp simd)
         for (size_t j = 0; j < t.width; j++) {
-            const real value = normalized(x[at + j], c->mean[j], c->scale[j], c->shift[j]);
+            real value = normalized(x[at + j], c->mean[j], c->scale[j], c->shift[j]);
+            if (added)
+                value += z[at + j];
             y[at + j] = relu && value < 0 ? 0 : value;
         }
     }
 }
 
-static void write_tile(real *y, const real *x, const struct columns *c, struct tile t, size_t cols, int relu)
+static void write_tile(real *y, const real *x, const real *z, const struct columns *c, struct tile t, size_t cols,
+                       int relu)
 {
-    if (relu)
-        write_rows(y, x, c, t, cols, 1);
+    if (z)
+        write_rows(y, x, z, c, t, cols, 1, 1);
+    else if (relu)
+        write_rows(y, x, z, c, t, cols, 1, 0);
     else
-        write_rows(y, x, c, t, cols, 0);
+        write_rows(y, x, z, c, t, cols, 0, 0);
 }
 
-static void normalize_tile(real *y, const real *x, const double *kept, const real *gamma, struct tile t, size_t cols,
-                           int relu)
+static void normalize_tile(real *y, const real *x, const real *z, const double *kept, const real *gamma, struct tile t,
+                           size_t cols, int relu)
 {
     struct columns c;
     load_columns(&c, kept, gamma, t, cols);
-    write_tile(y, x, &c, t, cols, relu);
+    write_tile(y, x, z, &c, t, cols, relu);
 }
 
-/* y (rows, cols); with relu, what is negative becomes nought.  kept (3, cols) is for
- * backward: of each column mean, rstd and shift.  The running statistics (cols) move
- * towards mean and the unbiased variance.  gamma, beta (cols) and the running
- * statistics may be NULL.  scratch: 2 cols doubles for each row of tiles.  Without rows
- * there are no statistics: mean is 0, var 1, and the running ones stay. */
-void KERNEL(batch_norm)(real *y, double *kept, real *running_mean, real *running_var, const real *x, const real *gamma,
-                        const real *beta, double *scratch, size_t rows, size_t cols, double eps, double momentum,
-                        int relu)
+/* Both of the kernels below; z may be NULL. */
+static void normalize(real *y, double *kept, real *running_mean, real *running_var, const real *x, const real *z,
+                      const real *gamma, const real *beta, double *scratch, size_t rows, size_t cols, double eps,
+                      double momentum, int relu)
 {
     if (!rows) {
         for (size_t j = 0; j < cols; j++)
@@ -335,7 +337,27 @@ void KERNEL(batch_norm)(real *y, double *kept, real *running_mean, real *running
             finish(kept, running_mean, running_var, x, gamma, beta, scratch, j, smaller(j + FINISHED, cols), rows,
                    cols, eps, momentum);)
         SHARED(for (size_t i = 0; i < tiles(rows, cols); i++)
-            normalize_tile(y, x, kept, gamma, tile_at(i, rows, cols), cols, relu);));
+            normalize_tile(y, x, z, kept, gamma, tile_at(i, rows, cols), cols, relu);));
+}
+
+/* y (rows, cols); with relu, what is negative becomes nought.  kept (3, cols) is for
+ * backward: of each column mean, rstd and shift.  The running statistics (cols) move
+ * towards mean and the unbiased variance.  gamma, beta (cols) and the running
+ * statistics may be NULL.  scratch: 2 cols doubles for each row of tiles.  Without rows
+ * there are no statistics: mean is 0, var 1, and the running ones stay. */
+void KERNEL(batch_norm)(real *y, double *kept, real *running_mean, real *running_var, const real *x, const real *gamma,
+                        const real *beta, double *scratch, size_t rows, size_t cols, double eps, double momentum,
+                        int relu)
+{
+    normalize(y, kept, running_mean, running_var, x, NULL, gamma, beta, scratch, rows, cols, eps, momentum, relu);
+}
+
+/* The same with z (rows, cols) added before relu. */
+void KERNEL(batch_norm_add_relu)(real *y, double *kept, real *running_mean, real *running_var, const real *x,
+                                 const real *z, const real *gamma, const real *beta, double *scratch, size_t rows,
+                                 size_t cols, double eps, double momentum)
+{
+    normalize(y, kept, running_mean, running_var, x, z, gamma, beta, scratch, rows, cols, eps, momentum, 1);
 }
 
 /* With xhat = (x - mean) rstd, and dy stopped where relu did:
@@ -386,12 +408,25 @@ static void sum_tile_backward(double *scratch, const real *dy, const real *x, st
         sum_tile(scratch, x, dy, c, t, cols, OF_DY);
 }
 
-static void gather_tile(double *scratch, const real *dy, const real *x, const double *kept, const real *gamma,
-                        struct tile t, size_t cols, int relu)
+/* dz = dy where relu let y through */
+static void stop_rows(real *dz, const real *dy, const real *y, struct tile t, size_t cols)
+{
+    for (size_t i = 0; i < t.height; i++) {
+        const size_t at = (t.row + i) * cols + t.column;
+        PRAGMA(omp simd)
+        for (size_t j = 0; j < t.width; j++)
+            dz[at + j] = y[at + j] <= 0 ? 0 : dy[at + j];
+    }
+}
+
+static void gather_tile(double *scratch, real *dz, const real *dy, const real *y, const real *x, const double *kept,
+                        const real *gamma, struct tile t, size_t cols, int relu)
 {
     struct columns c;
     load_columns(&c, kept, gamma, t, cols);
-    sum_tile_backward(scratch, dy, x, &c, t, cols, relu);
+    if (dz)
+        stop_rows(dz, dy, y, t, cols);
+    sum_tile_backward(scratch, dz ? dz : dy, x, &c, t, cols, relu);
 }
 
 /* dx = (dy - offset - (x - mean) slope) scale */
@@ -427,10 +462,10 @@ static void normalize_tile_backward(real *dx, const real *dy, const real *x, con
         write_rows_backward(dx, dy, x, &c, offset, slope, t, cols, 0);
 }
 
-/* dx (rows, cols); kept and gamma as in forward.  dgamma, dbeta and gamma (cols) may be
- * NULL.  scratch: 2 cols doubles for each row of tiles. */
-void KERNEL(batch_norm_backward)(real *dx, real *dgamma, real *dbeta, const real *dy, const real *x, const double *kept,
-                                 const real *gamma, double *scratch, size_t rows, size_t cols, int relu)
+/* Both of the kernels below; dz and y may be NULL. */
+static void normalize_backward(real *dx, real *dz, real *dgamma, real *dbeta, const real *dy, const real *y,
+                               const real *x, const double *kept, const real *gamma, double *scratch, size_t rows,
+                               size_t cols, int relu)
 {
     if (!rows) {
         no_gradients(dgamma, dbeta, cols);
@@ -438,11 +473,27 @@ void KERNEL(batch_norm_backward)(real *dx, real *dgamma, real *dbeta, const real
     }
     TEAM(work(5, rows, cols),
         SHARED(for (size_t i = 0; i < tiles(rows, cols); i++)
-            gather_tile(scratch, dy, x, kept, gamma, tile_at(i, rows, cols), cols, relu);)
+            gather_tile(scratch, dz, dy, y, x, kept, gamma, tile_at(i, rows, cols), cols, relu);)
         SHARED(for (size_t j = 0; j < cols; j += FINISHED)
             finish_backward(dgamma, dbeta, kept, scratch, j, smaller(j + FINISHED, cols), rows, cols);)
         SHARED(for (size_t i = 0; i < tiles(rows, cols); i++)
-            normalize_tile_backward(dx, dy, x, kept, gamma, scratch, tile_at(i, rows, cols), cols, relu);));
+            normalize_tile_backward(dx, dz ? dz : dy, x, kept, gamma, scratch, tile_at(i, rows, cols), cols, relu);));
+}
+
+/* dx (rows, cols); kept and gamma as in forward.  dgamma, dbeta and gamma (cols) may be
+ * NULL.  scratch: 2 cols doubles for each row of tiles. */
+void KERNEL(batch_norm_backward)(real *dx, real *dgamma, real *dbeta, const real *dy, const real *x, const double *kept,
+                                 const real *gamma, double *scratch, size_t rows, size_t cols, int relu)
+{
+    normalize_backward(dx, NULL, dgamma, dbeta, dy, NULL, x, kept, gamma, scratch, rows, cols, relu);
+}
+
+/* The same for batch_norm_add_relu, whose result was y; dz is dy where relu let y through. */
+void KERNEL(batch_norm_add_relu_backward)(real *dx, real *dz, real *dgamma, real *dbeta, const real *dy, const real *y,
+                                          const real *x, const double *kept, const real *gamma, double *scratch,
+                                          size_t rows, size_t cols)
+{
+    normalize_backward(dx, dz, dgamma, dbeta, dy, y, x, kept, gamma, scratch, rows, cols, 0);
 }
 
 /* ---- inference: mean and var are given ---- */
@@ -464,7 +515,7 @@ static void infer_tile(real *y, const real *x, const real *mean, const real *var
 {
     struct columns c;
     load_given(&c, mean, var, gamma, beta, t, eps);
-    write_tile(y, x, &c, t, cols, relu);
+    write_tile(y, x, NULL, &c, t, cols, relu);
 }
 
 /* y = gamma (x - mean) / sqrt(var + eps) + beta; with relu, what is negative becomes

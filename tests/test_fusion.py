@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 import batten
+import batten.nn.functional as F  # noqa: N812
 from batten import _kernels as kernels
 from batten import nn
 from batten.nn.convolution import ConvolutionRelu
-from batten.nn.fusion import FUSIONS, fused
+from batten.nn.fusion import FUSIONS, fused, residual
 from batten.nn.linear import ACTIVATED, LinearActivated
-from batten.nn.normalization import BatchNormInferenceRelu, BatchNormModule, BatchNormRelu
+from batten.nn.normalization import BatchNormAddRelu, BatchNormInferenceRelu, BatchNormModule, BatchNormRelu
 
 JOINED = (ConvolutionRelu, LinearActivated, BatchNormRelu, BatchNormInferenceRelu)
 PAIRS = [(first, second) for first, seconds in FUSIONS.items() for second in seconds]
@@ -518,3 +519,109 @@ def test_the_table_names_what_gemm_and_the_modules_know():
     for first, seconds in FUSIONS.items():
         for second, activation in seconds.items():
             assert fused(layer(first), layer(second)) == activation == second.__name__.lower()
+
+
+# ---- the end of a residual block ----
+
+
+def sum_apart(norm, x, z):
+    return F.relu(norm(x) + z)
+
+
+def step(run, norm, x, z, dy, wanted=(True, True)):
+    """The bits of all that a step gives, for leaves of which some want gradients."""
+    norm = copy.deepcopy(norm)
+    leaves = [batten.from_numpy(a).requires_grad_(w) for a, w in zip((x, z), wanted, strict=True)]
+    y = run(norm, *leaves)
+    y.backward(batten.from_numpy(dy))
+    arrays = [y.detach(), *norm.buffers(), *[leaf.grad for leaf in (*leaves, *norm.parameters())]]
+    return [None if a is None else (a.dtype, a.numpy().tobytes()) for a in arrays], repr(y.grad_fn)
+
+
+NORMS = {
+    (37, 5): nn.BatchNorm1d,
+    (2, 5, 3): nn.BatchNorm1d,
+    (3, 5, 4, 2): nn.BatchNorm2d,
+    (2, 5, 2, 3, 2): nn.BatchNorm3d,
+}
+
+
+def operands(rng, shape, dtype="float64"):
+    """x, z and dy with their channels last in memory, z such that some sums are nought or NaN."""
+    x, z, dy = (np.moveaxis(a, -1, 1) for a in rng.standard_normal((3, shape[0], *shape[2:], shape[1])).astype(dtype))
+    z[0, 0], z[1, 2] = -np.inf, np.nan
+    return x, z, dy
+
+
+def normed(shape, rng, dtype="float64", **settings):
+    norm = NORMS[shape](shape[1], dtype=dtype, **settings)
+    for p in norm.parameters():
+        p.data = batten.tensor(rng.standard_normal(p.shape), dtype=p.dtype)
+    return norm
+
+
+@pytest.mark.parametrize("shape", NORMS)
+@pytest.mark.parametrize("training", [True, False])
+def test_a_residual_sum_has_the_same_bits(shape, training, rng, dtype, isa, threads):
+    norm = normed(shape, rng, dtype).train(training)
+    given = operands(rng, shape, dtype)
+    expected = step(sum_apart, norm, *given)
+    for n in (1, 2, 3, 8):
+        threads(n)
+        assert step(residual, norm, *given) == expected
+
+
+def test_a_residual_sum_of_many_rows(rng, dtype, isa, threads):
+    norm = nn.BatchNorm2d(16, dtype=dtype)
+    given = [np.moveaxis(a, -1, 1) for a in rng.standard_normal((3, 5, 31, 33, 16)).astype(dtype)]
+    expected = step(sum_apart, norm, *given)
+    for n in (1, 2, 3, 8):
+        threads(n)
+        assert step(residual, norm, *given) == expected
+
+
+@pytest.mark.parametrize("wanted", [(True, False), (False, True), (False, False)])
+@pytest.mark.parametrize("settings", [{}, {"affine": False}, {"bias": False}, {"track_running_stats": False}])
+def test_a_residual_sum_of_which_not_all_is_wanted(wanted, settings, rng):
+    given, norm = operands(rng, (3, 5, 4, 2)), normed((3, 5, 4, 2), rng, **settings)
+    if any(wanted) or settings != {"affine": False}:
+        assert step(residual, norm, *given, wanted) == step(sum_apart, norm, *given, wanted)
+
+
+def test_a_residual_sum_of_any_layout(rng):
+    norm = normed((3, 5, 4, 2), rng)
+    given = [np.ascontiguousarray(a) for a in operands(rng, (3, 5, 4, 2))]
+    given[1] = given[1][::-1]
+    assert step(residual, norm, *given) == step(sum_apart, norm, *given)
+
+
+def test_a_residual_sum_is_joined_where_nobody_can_tell(rng):
+    x, z, _ = (batten.from_numpy(a) for a in operands(rng, (3, 5, 4, 2)))
+    norm = normed((3, 5, 4, 2), rng)
+
+    def summed(norm, z):
+        y = residual(norm, x, z)
+        np.testing.assert_array_equal(y.detach(), sum_apart(norm, x, z).detach())
+        return isinstance(y.grad_fn, BatchNormAddRelu)
+
+    assert summed(norm, z)
+    assert not summed(norm, z[:1])
+    assert not summed(norm, z.float())
+    assert not summed(nn.Identity(), z)
+    assert not summed(nn.Sequential(norm), z)
+    with norm.register_forward_hook(lambda module, args, output: output * 2):
+        assert not summed(norm, z)
+    assert not summed(norm.eval(), z)
+
+
+@pytest.mark.parametrize("changed", ["x", "y", "z", "weight", "bias"])
+def test_changes_of_a_residual_sum_before_backward_are_found(changed, rng):
+    def found(run):
+        norm = nn.BatchNorm2d(5).double()
+        x, z = (batten.tensor(a, requires_grad=True) * 1 for a in operands(rng, (3, 5, 4, 2))[:2])
+        y = run(norm, x, z)
+        with batten.no_grad():
+            {"x": x, "y": y, "z": z, "weight": norm.weight, "bias": norm.bias}[changed].mul_(2)
+        return bool(message(y.sum().backward))
+
+    assert found(residual) == found(sum_apart) == (changed in ("x", "y", "weight"))

@@ -98,6 +98,57 @@ def batch_norm_backward(cnp.ndarray dx not None, cnp.ndarray dgamma, cnp.ndarray
     return dx
 
 
+def batch_norm_add_relu(cnp.ndarray y not None, cnp.ndarray kept not None, cnp.ndarray running_mean,
+                        cnp.ndarray running_var, cnp.ndarray x not None, cnp.ndarray z not None, cnp.ndarray gamma,
+                        cnp.ndarray beta, double eps, double momentum):
+    """y = relu(gamma (x - mean) rstd + beta + z), else as batch_norm"""
+    cdef Parts p
+    p.count = 0
+    cdef batten_dtype t = matrix(x)
+    cdef void *to = rows_like(&p, y, x, True)
+    cdef double *statistics = kept_of(&p, kept, x, True)
+    cdef void *means = columns_of(&p, running_mean, x, True)
+    cdef void *variances = columns_of(&p, running_var, x, True)
+    cdef void *source = rows_like(&p, x, x, False)
+    cdef void *other = rows_like(&p, z, x, False)
+    cdef void *weight = columns_of(&p, gamma, x, False)
+    cdef void *bias = columns_of(&p, beta, x, False)
+    separate(p.spans, p.count)
+    cdef size_t bytes = scratch_for(x)
+    cdef double *scratch = <double *>borrow(bytes)
+    with nogil:
+        capi.batten_batch_norm_add_relu(t, to, statistics, means, variances, source, other, weight, bias, scratch,
+                                        x.shape[0], x.shape[1], eps, momentum)
+        capi.batten_release(scratch, bytes)
+    return y
+
+
+def batch_norm_add_relu_backward(cnp.ndarray dx not None, cnp.ndarray dz not None, cnp.ndarray dgamma,
+                                 cnp.ndarray dbeta, cnp.ndarray dy not None, cnp.ndarray y not None,
+                                 cnp.ndarray x not None, cnp.ndarray kept not None, cnp.ndarray gamma):
+    """dx, dz, dgamma, dbeta from dy, the result y and what batch_norm_add_relu kept"""
+    cdef Parts p
+    p.count = 0
+    cdef batten_dtype t = matrix(x)
+    cdef void *to = rows_like(&p, dx, x, True)
+    cdef void *to_other = rows_like(&p, dz, x, True)
+    cdef void *to_weight = columns_of(&p, dgamma, x, True)
+    cdef void *to_bias = columns_of(&p, dbeta, x, True)
+    cdef void *gradient = rows_like(&p, dy, x, False)
+    cdef void *result = rows_like(&p, y, x, False)
+    cdef void *source = rows_like(&p, x, x, False)
+    cdef double *statistics = kept_of(&p, kept, x, False)
+    cdef void *weight = columns_of(&p, gamma, x, False)
+    separate(p.spans, p.count)
+    cdef size_t bytes = scratch_for(x)
+    cdef double *scratch = <double *>borrow(bytes)
+    with nogil:
+        capi.batten_batch_norm_add_relu_backward(t, to, to_other, to_weight, to_bias, gradient, result, source,
+                                                 statistics, weight, scratch, x.shape[0], x.shape[1])
+        capi.batten_release(scratch, bytes)
+    return dx
+
+
 def batch_norm_inference(cnp.ndarray y not None, cnp.ndarray x not None, cnp.ndarray mean not None,
                          cnp.ndarray var not None, cnp.ndarray gamma, cnp.ndarray beta, double eps, bint relu):
     """y = gamma (x - mean) / sqrt(var + eps) + beta, or its relu"""

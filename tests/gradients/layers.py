@@ -128,6 +128,11 @@ def trained(x, *scale_and_shift):
     return F.batch_norm(x, None, None, *scale_and_shift, training=True)
 
 
+def met(x, z, weight=None, bias=None):
+    """Batch normalization at the end of a residual block."""
+    return normalization.normalized(x, None, None, weight, bias, True, 0.1, 1e-5, relu=True, z=z)
+
+
 def bent(running_mean=None, running_var=None):
     """Batch normalization with its relu."""
 
@@ -310,6 +315,14 @@ ROWS = {
         Row(lambda x, w, b: bent()(x.T, w[::2], b[::2]), (3, 4), (6,), (6,)),
         Row(bent(), (70, 3), (3,), (3,)),
         Row(bent(), (0, 3), (3,), (3,)),
+    ],
+    normalization.BatchNormAddRelu: [
+        Row(met, (5, 3), (5, 3), (3,), (3,)),
+        Row(met, (5, 3), (5, 3)),
+        Row(met, (2, 3, 4), (2, 3, 4), (3,), (3,)),
+        Row(lambda x, z, w, b: met(x.T, z, w[::2], b[::2]), (3, 4), (4, 3), (6,), (6,)),
+        Row(lambda x, z, w, b: met(x.permute(0, 3, 1, 2), z, w, b), (2, 4, 5, 3), (2, 3, 4, 5), (3,), (3,)),
+        Row(met, (0, 3), (0, 3), (3,), (3,)),
     ],
     normalization.BatchNormInferenceRelu: [
         Row(bent(MEAN, VAR), (5, 3), (3,), (3,)),

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from .. import _kernels as kernels
-from .. import dtypes
+from .. import dtypes, operations
 from ..autograd import Operation
 from ..creation import empty, ones, tensor, zeros
 from ..operations.families import contiguous, copied
@@ -99,6 +99,44 @@ class BatchNormRelu(BatchNorm):
 
     def name(self) -> str:
         return "ReluBackward0"  # the last of the two, as if they were apart
+
+
+class BatchNormAddRelu(BatchNorm):
+    """relu(y + z), where the two ways through a residual block meet: three walks over the memory fewer than apart.
+
+    z's gradient is what relu lets through, of which those of the normalization are made, too.
+    """
+
+    __slots__ = ("y",)
+
+    def forward(  # type: ignore[override]
+        self, x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, z: np.ndarray
+    ) -> np.ndarray:
+        self.x = rows = pixels(x)
+        self.weight = vector(weight)
+        self.statistics = kernels.empty((3, rows.shape[1]), dtypes.float64)
+        self.y = kernels.batch_norm_add_relu(
+            kernels.empty_like(rows),
+            self.statistics,
+            self.running_mean,
+            self.running_var,
+            rows,
+            pixels(z),
+            self.weight,
+            vector(bias),
+            self.eps,
+            self.momentum,
+        )
+        return images(self.y, x.shape)
+
+    def backward(self, dy: np.ndarray) -> tuple[np.ndarray | None, ...]:
+        dx, dweight, dbias = gradients(self, dy)
+        dz = kernels.empty_like(dx)
+        kept = self.y, self.x, self.statistics, self.weight
+        kernels.batch_norm_add_relu_backward(dx, dz, dweight, dbias, pixels(dy), *kept)
+        return images(dx, dy.shape), dweight, dbias, images(dz, dy.shape)
+
+    name = BatchNormRelu.name
 
 
 class BatchNormInference(Operation):
@@ -201,8 +239,9 @@ def normalized(
     momentum: float,
     eps: float,
     relu: bool,
+    z: Tensor | None = None,
 ) -> Tensor:
-    """batch_norm, and relu of that if asked for."""
+    """batch_norm, and relu of that if asked for, and of that and z if there is one, of its shape and type."""
     x = floats("batch_norm", input)
     shape = x.array.shape
     if len(shape) < 2:
@@ -216,6 +255,8 @@ def normalized(
     if not training:
         if mean is None:
             raise ValueError("batch_norm expects running_mean and running_var unless training=True, got None")
+        if z is not None:
+            return operations.relu(BatchNormInference.apply(x, w, b, mean, var, eps=eps) + z)
         return (BatchNormInferenceRelu if relu else BatchNormInference).apply(x, w, b, mean, var, eps=eps)
     if shape[0] * math.prod(shape[2:]) == 1:
         raise ValueError(
@@ -223,10 +264,12 @@ def normalized(
             "one value is its own mean, so that nothing but the bias would be left of it; take larger batches "
             "(drop_last=True leaves out a last one that is too small), or call eval() to use the running statistics"
         )
-    y = (BatchNormRelu if relu else BatchNorm).apply(
+    kind = BatchNorm if not relu else BatchNormRelu if z is None else BatchNormAddRelu
+    y = kind.apply(
         x,
         w,
         b,
+        *([] if z is None else [z]),
         running_mean=None if mean is None else mean.array,
         running_var=None if var is None else var.array,
         momentum=momentum,
@@ -318,8 +361,8 @@ class BatchNormModule(Module):
     def forward(self, input: Tensor) -> Tensor:
         return self._activated(input, None)
 
-    def _activated(self, input: Tensor, activation: str | None) -> Tensor:
-        """What forward returns, or what an activation makes of that."""
+    def _activated(self, input: Tensor, activation: str | None, z: Tensor | None = None) -> Tensor:
+        """What forward returns, or what an activation makes of that, or of the sum with z."""
         shape = input.shape
         if len(shape) not in self.spatial or shape[1] != self.num_features:
             expected = " or ".join([f"(N, {self.num_features}{axes})" for axes in self.spatial.values()])
@@ -339,6 +382,7 @@ class BatchNormModule(Module):
             momentum,
             self.eps,
             activation == "relu",
+            z,
         )
         if following:  # what add_(1) does, which would take half of the time of a small batch
             self.num_batches_tracked.array[()] += 1
