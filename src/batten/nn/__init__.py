@@ -12,5 +12,6 @@ from .linear import *
 from .loss import *
 from .module import *
 from .normalization import *
+from .padding import *
 from .parameter import *
 from .response_norm import *

@@ -58,4 +58,5 @@ from .loss import nll_loss as nll_loss
 from .loss import smooth_l1_loss as smooth_l1_loss
 from .normalization import batch_norm as batch_norm
 from .normalization import layer_norm as layer_norm
+from .padding import pad as pad
 from .response_norm import local_response_norm as local_response_norm
