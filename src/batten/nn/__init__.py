@@ -4,6 +4,7 @@ from . import functional as functional
 from . import init as init
 from .activation import *
 from .container import *
+from .convolution import *
 from .distance import *
 from .dropout import *
 from .embedding import *
@@ -12,5 +13,6 @@ from .linear import *
 from .loss import *
 from .module import *
 from .normalization import *
+from .padding import *
 from .parameter import *
 from .response_norm import *

@@ -34,6 +34,12 @@ from .activation import tanh as tanh
 from .activation import tanhshrink as tanhshrink
 from .activation import threshold as threshold
 from .activation import threshold_ as threshold_
+from .convolution import conv1d as conv1d
+from .convolution import conv2d as conv2d
+from .convolution import conv3d as conv3d
+from .convolution import conv_transpose1d as conv_transpose1d
+from .convolution import conv_transpose2d as conv_transpose2d
+from .convolution import conv_transpose3d as conv_transpose3d
 from .distance import cosine_similarity as cosine_similarity
 from .distance import normalize as normalize
 from .dropout import dropout as dropout
@@ -53,4 +59,5 @@ from .loss import nll_loss as nll_loss
 from .loss import smooth_l1_loss as smooth_l1_loss
 from .normalization import batch_norm as batch_norm
 from .normalization import layer_norm as layer_norm
+from .padding import pad as pad
 from .response_norm import local_response_norm as local_response_norm

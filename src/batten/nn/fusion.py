@@ -1,5 +1,6 @@
 """Neighbours that Sequential computes in one call.
 
+    Conv1d | 2d | 3d, ReLU               the relu is applied where the convolution writes its result
     BatchNorm1d | 2d | 3d, ReLU          x is normalized and bent in one pass, and so is its gradient
     GroupNorm, ReLU                      the same
     Linear, ReLU | Sigmoid | Tanh        the activation is applied where gemm writes its result
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import operations
 from .activation import ReLU, Sigmoid, Tanh
+from .convolution import Conv1d, Conv2d, Conv3d
 from .group_norm import GroupNorm
 from .linear import Linear
 from .module import Module
@@ -28,6 +30,9 @@ __all__: list[str] = []
 
 # first module -> the one behind it -> what the first is to apply
 FUSIONS: dict[Any, dict[Any, str]] = {
+    Conv1d: {ReLU: "relu"},
+    Conv2d: {ReLU: "relu"},
+    Conv3d: {ReLU: "relu"},
     BatchNorm1d: {ReLU: "relu"},
     BatchNorm2d: {ReLU: "relu"},
     BatchNorm3d: {ReLU: "relu"},
