@@ -13,22 +13,29 @@ import batten
 import batten.nn.functional as F  # noqa: N812
 from batten import _kernels as kernels
 from batten import nn
+from batten.nn.convolution import ConvolutionRelu
 from batten.nn.fusion import FUSIONS, fused, residual
+from batten.nn.group_norm import GroupNormRelu
 from batten.nn.linear import ACTIVATED, LinearActivated
 from batten.nn.normalization import BatchNormAddRelu, BatchNormInferenceRelu, BatchNormModule, BatchNormRelu
 
-JOINED = (LinearActivated, BatchNormRelu, BatchNormInferenceRelu)
+JOINED = (ConvolutionRelu, LinearActivated, BatchNormRelu, BatchNormInferenceRelu, GroupNormRelu)
 PAIRS = [(first, second) for first, seconds in FUSIONS.items() for second in seconds]
 each_pair = pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: "-".join(kind.__name__ for kind in pair))
-
-
-BEHIND = {nn.BatchNorm2d: (2, 3), nn.BatchNorm3d: (2, 1, 3)}  # axes behind the channels
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+MIXING = (nn.Linear, *CONVOLUTIONS)  # whose features may be other ones than they are given
+BEHIND = {  # axes behind the channels
+    nn.BatchNorm2d: (2, 3), nn.BatchNorm3d: (2, 1, 3), nn.GroupNorm: (2, 2),
+    nn.Conv1d: (4,), nn.Conv2d: (2, 3), nn.Conv3d: (2, 1, 3),
+}  # fmt: skip
 
 
 def layer(kind, n=5, m=7):
-    """A module of a class, n features wide; a linear one comes from m."""
-    if kind is nn.Linear:
-        return nn.Linear(m, n)
+    """A module of a class, n features wide; one that mixes them comes from m."""
+    if kind in MIXING:
+        return kind(m, n, 3, padding=1) if kind in CONVOLUTIONS else kind(m, n)
+    if kind is nn.GroupNorm:
+        return nn.GroupNorm(5 if n == 5 else 1, n)
     return kind(n) if issubclass(kind, BatchNormModule) else kind()
 
 
@@ -42,7 +49,7 @@ def couple(pair, rng, dtype="float64", n=5, m=7):
     modules = [layer(kind, n, m).to(batten.tensor(0, dtype=np.dtype(dtype)).dtype) for kind in pair]
     for p in modules[0].parameters():
         p.data = batten.tensor(rng.standard_normal(p.shape), dtype=p.dtype)
-    return modules, m if pair[0] is nn.Linear else n
+    return modules, m if pair[0] in MIXING else n
 
 
 def apart(modules, x):
@@ -157,7 +164,7 @@ def test_settings_of_batch_norm(settings, training, rng):
 def test_a_layer_without_bias(pair, rng):
     modules = [layer(pair[0]).double(), layer(pair[1])]
     modules[0].bias = None
-    assert_alike(modules, batch(rng, pair, 6, 7 if pair[0] is nn.Linear else 5), batch(rng, pair, 6, 5))
+    assert_alike(modules, batch(rng, pair, 6, 7 if pair[0] in MIXING else 5), batch(rng, pair, 6, 5))
 
 
 def test_relu_in_place(rng):

@@ -19,6 +19,7 @@ from .creation import *
 from .device import *
 from .dtypes import *
 from .operations import *
+from .precision import *
 from .random import *
 from .serialization import load as load
 from .serialization import save as save

@@ -1,6 +1,8 @@
 """Neighbours that Sequential computes in one call.
 
+    Conv1d | 2d | 3d, ReLU               the relu is applied where the convolution writes its result
     BatchNorm1d | 2d | 3d, ReLU          x is normalized and bent in one pass, and so is its gradient
+    GroupNorm, ReLU                      the same
     Linear, ReLU | Sigmoid | Tanh        the activation is applied where gemm writes its result
 
 The first module of a pair has a method `_activated(input, activation)`, which returns what the second
@@ -15,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from .. import operations
 from .activation import ReLU, Sigmoid, Tanh
+from .convolution import Conv1d, Conv2d, Conv3d
+from .group_norm import GroupNorm
 from .linear import Linear
 from .module import Module
 from .normalization import BatchNorm1d, BatchNorm2d, BatchNorm3d, BatchNormModule
@@ -26,9 +30,13 @@ __all__: list[str] = []
 
 # first module -> the one behind it -> what the first is to apply
 FUSIONS: dict[Any, dict[Any, str]] = {
+    Conv1d: {ReLU: "relu"},
+    Conv2d: {ReLU: "relu"},
+    Conv3d: {ReLU: "relu"},
     BatchNorm1d: {ReLU: "relu"},
     BatchNorm2d: {ReLU: "relu"},
     BatchNorm3d: {ReLU: "relu"},
+    GroupNorm: {ReLU: "relu"},
     Linear: {ReLU: "relu", Sigmoid: "sigmoid", Tanh: "tanh"},
 }
 CALL = Module.__call__
