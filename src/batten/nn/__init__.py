@@ -16,4 +16,5 @@ from .normalization import *
 from .padding import *
 from .parameter import *
 from .response_norm import *
+from .shuffle import *
 from .upsampling import *

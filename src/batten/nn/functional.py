@@ -61,4 +61,7 @@ from .normalization import batch_norm as batch_norm
 from .normalization import layer_norm as layer_norm
 from .padding import pad as pad
 from .response_norm import local_response_norm as local_response_norm
+from .shuffle import channel_shuffle as channel_shuffle
+from .shuffle import pixel_shuffle as pixel_shuffle
+from .shuffle import pixel_unshuffle as pixel_unshuffle
 from .upsampling import interpolate as interpolate
