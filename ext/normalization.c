@@ -1,5 +1,5 @@
 /* Batch normalization over the rows of a matrix (Ioffe & Szegedy 2015, Algorithm 1),
- * by itself or with a relu behind it.
+ * by itself, with a relu behind it, or with another matrix added before that relu.
  *
  *     mean[j] = sum_i x[i][j] / n,    var[j] = sum_i (x[i][j] - mean[j])^2 / n
  *     y[i][j] = act(gamma[j] (x[i][j] - mean[j]) rstd[j] + beta[j]),    rstd = 1 / sqrt(var + eps)
@@ -19,32 +19,7 @@
  *
  * Backward finds the sign of what relu was given by the same operations on the same
  * numbers, so that forward need keep neither its result nor a mask. */
-#include "kernel.h"
-#include <string.h>
-
-enum { ROWS = BATTEN_TILE_ROWS, COLUMNS = 512, FINISHED = 128 };
-
-struct tile {
-    size_t row, column, height, width;
-};
-
-/* Tiles have COLUMNS columns, and the last one in a row also those that are left over:
- * none is narrower than that unless the matrix is. */
-static size_t tiles_across(size_t cols)
-{
-    return cols < COLUMNS ? 1 : cols / COLUMNS;
-}
-
-static size_t tiles(size_t rows, size_t cols)
-{
-    return blocks_of(rows, ROWS) * tiles_across(cols);
-}
-
-static struct tile tile_at(size_t i, size_t rows, size_t cols)
-{
-    const size_t across = tiles_across(cols), row = i / across * ROWS, column = i % across * COLUMNS;
-    return (struct tile){row, column, smaller(ROWS, rows - row), i % across + 1 < across ? COLUMNS : cols - column};
-}
+#include "columns.h"
 
 /* What so many operations an element are worth waking a team for. */
 static size_t work(size_t operations, size_t rows, size_t cols)
@@ -52,142 +27,15 @@ static size_t work(size_t operations, size_t rows, size_t cols)
     return tiles(rows, cols) > 1 ? operations * rows * cols : 0;
 }
 
-/* What a walk knows of the columns of its tile. */
-struct columns {
-    real mean[2 * COLUMNS], scale[2 * COLUMNS], shift[2 * COLUMNS];
-};
-
-static inline real normalized(real x, real mean, real scale, real shift)
+static double *sums_of_tile(double *scratch, struct tile t, size_t cols)
 {
-    return (x - mean) * scale + shift;
-}
-
-/* ---- sums ---- */
-
-/* The sums of two terms an element, with d = x - mean: of d and d^2, or of dy and d dy,
- * where dy may be stopped by a relu behind y. */
-enum terms { OF_X, OF_DY, OF_DY_BEFORE_RELU };
-
-/* As many numbers as there are doubles in a register, in the type and in double. */
-enum { LANES = VBYTES / sizeof(double) };
-typedef real narrow __attribute__((vector_size(LANES * sizeof(real))));
-typedef real loose __attribute__((vector_size(LANES * sizeof(real)), aligned(sizeof(real)), may_alias));
-typedef double wide __attribute__((vector_size(VBYTES)));
-typedef double loose_wide __attribute__((vector_size(VBYTES), aligned(sizeof(double)), may_alias));
-
-/* The numbers in double.  They are named one by one because GCC 12 makes a single
- * instruction of that, and several of __builtin_convertvector. */
-static inline __attribute__((always_inline)) wide widened(narrow x)
-{
-#if VBYTES == 64
-    return (wide){x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7]};
-#elif VBYTES == 32
-    return (wide){x[0], x[1], x[2], x[3]};
-#else
-    return (wide){x[0], x[1]};
-#endif
-}
-
-/* dy where relu let y through. */
-static inline __attribute__((always_inline)) narrow let_through(narrow dy, narrow y)
-{
-    const __typeof__(y <= y) stopped = y <= (narrow){0}, bits = (__typeof__(y <= y))dy;
-    return (narrow)(bits & ~stopped);
-}
-
-/* first, second = the sums of `vectors` vectors of columns, as many as there are registers
- * for.  Processors do not fetch ahead what is read in so short pieces, so each row asks
- * for the piece that the next strip reads.  The accumulators have names because GCC 12
- * writes an array of them to the stack at every step. */
-#if VBYTES == 64 || defined(__aarch64__)
-#define EACH_VECTOR(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
-enum { VECTORS = 8, STRIP = VECTORS * LANES };
-#else
-#define EACH_VECTOR(DO) DO(0) DO(1) DO(2) DO(3)
-enum { VECTORS = 4, STRIP = VECTORS * LANES };
-#endif
-
-enum { LINE = 64 / sizeof(real) }; /* of a cache */
-
-#define OF_COLUMNS(v, i) ((const loose *)((v) + j))[i < vectors ? i : 0]
-#define LOAD(i)                                                                        \
-    const narrow mean##i = OF_COLUMNS(c->mean, i), scale##i = OF_COLUMNS(c->scale, i), \
-                 shift##i = OF_COLUMNS(c->shift, i);                                   \
-    const wide center##i = widened(mean##i);                                           \
-    wide first##i = {0}, second##i = {0};
-#define ADD(i)                                                                                            \
-    if (i < vectors) {                                                                                    \
-        const narrow value = ((const loose *)x)[i];                                                       \
-        const wide d = widened(value) - center##i;                                                        \
-        wide term = d;                                                                                    \
-        if (terms == OF_DY)                                                                               \
-            term = widened(((const loose *)dy)[i]);                                                       \
-        if (terms == OF_DY_BEFORE_RELU)                                                                   \
-            term = widened(let_through(((const loose *)dy)[i], (value - mean##i) * scale##i + shift##i)); \
-        first##i += term;                                                                                 \
-        second##i += d * term;                                                                            \
-    }
-#define STORE(i)                                     \
-    if (i < vectors) {                               \
-        ((loose_wide *)(first + j))[i] = first##i;   \
-        ((loose_wide *)(second + j))[i] = second##i; \
-    }
-static inline
-    __attribute__((always_inline)) void sum_strip(double *first, double *second, const real *x, const real *dy,
-                                                  const struct columns *c, size_t j, size_t rows, size_t cols,
-                                                  const int vectors, const enum terms terms)
-{
-    EACH_VECTOR(LOAD)
-    for (x += j, dy += j; rows > 0; rows--, x += cols, dy += cols) {
-        for (size_t next = STRIP; vectors == VECTORS && next < 2 * STRIP; next += LINE) {
-            __builtin_prefetch(x + next, 0, 2);
-            if (terms != OF_X)
-                __builtin_prefetch(dy + next, 0, 2);
-        }
-        EACH_VECTOR(ADD)
-    }
-    EACH_VECTOR(STORE)
-}
-
-/* The same for one column of a matrix that is narrower than a vector. */
-static inline __attribute__((always_inline)) void sum_column(double *first, double *second, const real *x,
-                                                             const real *dy, const struct columns *c, size_t j,
-                                                             size_t rows, size_t cols, const enum terms terms)
-{
-    first[j] = second[j] = 0;
-    for (size_t at = j; at < rows * cols; at += cols) {
-        const double d = (double)x[at] - c->mean[j];
-        double term = terms == OF_X ? d : dy[at];
-        if (terms == OF_DY_BEFORE_RELU && normalized(x[at], c->mean[j], c->scale[j], c->shift[j]) <= 0)
-            term = 0;
-        first[j] += term;
-        second[j] += d * term;
-    }
-}
-
-/* scratch[block][0, 1][cols] = a tile's sums.  Where fewer columns are left than a
- * vector has lanes, the last vector begins before them: some sums are found twice. */
-static inline __attribute__((always_inline)) void sum_tile(double *scratch, const real *x, const real *dy,
-                                                           const struct columns *c, struct tile t, size_t cols,
-                                                           const enum terms terms)
-{
-    const size_t at = t.row * cols + t.column, vectors = t.width / LANES * LANES;
-    double *const first = scratch + t.row / ROWS * 2 * cols + t.column, *const second = first + cols;
-    size_t j = 0;
-    for (; j + STRIP <= vectors; j += STRIP)
-        sum_strip(first, second, x + at, dy + at, c, j, t.height, cols, VECTORS, terms);
-    for (; j < vectors; j += LANES)
-        sum_strip(first, second, x + at, dy + at, c, j, t.height, cols, 1, terms);
-    if (j < t.width && vectors)
-        sum_strip(first, second, x + at, dy + at, c, t.width - LANES, t.height, cols, 1, terms);
-    for (; j < t.width && !vectors; j++)
-        sum_column(first, second, x + at, dy + at, c, j, t.height, cols, terms);
+    return scratch + t.row / tile_rows(cols) * 2 * cols + t.column;
 }
 
 /* The sums over all tiles of some columns, from the top down, in the place of the first tiles'. */
 static void add_tiles(double *scratch, size_t begin, size_t end, size_t rows, size_t cols)
 {
-    for (size_t block = 1; block < blocks_of(rows, ROWS); block++) {
+    for (size_t block = 1; block < tiles_down(rows, cols); block++) {
         const double *const sums = scratch + block * 2 * cols;
         PRAGMA(omp simd)
         for (size_t j = begin; j < end; j++) {
@@ -199,11 +47,10 @@ static void add_tiles(double *scratch, size_t begin, size_t end, size_t rows, si
 
 /* ---- training ---- */
 
-static void sum_tile_forward(double *scratch, const real *x, struct tile t, size_t cols)
+static void gather_tile(double *scratch, const real *x, struct tile t, size_t cols)
 {
-    struct columns c; /* nobody knows the mean yet: the first row takes its place */
-    memcpy(c.mean, x + t.column, t.width * sizeof(real));
-    sum_tile(scratch, x, x, &c, t, cols, OF_X);
+    double *const sums = sums_of_tile(scratch, t, cols);
+    sum_tile_forward(sums, sums + cols, x, t, cols);
 }
 
 /* running = (1 - momentum) running + momentum statistic */
@@ -250,33 +97,32 @@ static void load_columns(struct columns *c, const double *kept, const real *gamm
     }
 }
 
-static inline __attribute__((always_inline)) void write_rows(real *y, const real *x, const struct columns *c,
-                                                             struct tile t, size_t cols, const int relu)
-{
-    for (size_t i = 0; i < t.height; i++) {
-        const size_t at = (t.row + i) * cols + t.column;
-        PRAGMA(omp simd)
-        for (size_t j = 0; j < t.width; j++) {
-            const real value = normalized(x[at + j], c->mean[j], c->scale[j], c->shift[j]);
-            y[at + j] = relu && value < 0 ? 0 : value;
-        }
-    }
-}
-
-static void write_tile(real *y, const real *x, const struct columns *c, struct tile t, size_t cols, int relu)
-{
-    if (relu)
-        write_rows(y, x, c, t, cols, 1);
-    else
-        write_rows(y, x, c, t, cols, 0);
-}
-
-static void normalize_tile(real *y, const real *x, const double *kept, const real *gamma, struct tile t, size_t cols,
-                           int relu)
+static void normalize_tile(real *y, const real *x, const real *z, const double *kept, const real *gamma, struct tile t,
+                           size_t cols, int relu)
 {
     struct columns c;
     load_columns(&c, kept, gamma, t, cols);
-    write_tile(y, x, &c, t, cols, relu);
+    write_tile(y, x, z, &c, t, cols, relu);
+}
+
+/* Both of the kernels below; z may be NULL. */
+static void normalize(real *y, double *kept, real *running_mean, real *running_var, const real *x, const real *z,
+                      const real *gamma, const real *beta, double *scratch, size_t rows, size_t cols, double eps,
+                      double momentum, int relu)
+{
+    if (!rows) {
+        for (size_t j = 0; j < cols; j++)
+            kept[j] = 0, kept[cols + j] = 1, kept[2 * cols + j] = beta ? beta[j] : 0;
+        return;
+    }
+    TEAM(work(3, rows, cols),
+        SHARED(for (size_t i = 0; i < tiles(rows, cols); i++)
+            gather_tile(scratch, x, tile_at(i, rows, cols), cols);)
+        SHARED(for (size_t j = 0; j < cols; j += FINISHED)
+            finish(kept, running_mean, running_var, x, gamma, beta, scratch, j, smaller(j + FINISHED, cols), rows,
+                   cols, eps, momentum);)
+        SHARED(for (size_t i = 0; i < tiles(rows, cols); i++)
+            normalize_tile(y, x, z, kept, gamma, tile_at(i, rows, cols), cols, relu);));
 }
 
 /* y (rows, cols); with relu, what is negative becomes nought.  kept (3, cols) is for
@@ -288,19 +134,15 @@ void KERNEL(batch_norm)(real *y, double *kept, real *running_mean, real *running
                         const real *beta, double *scratch, size_t rows, size_t cols, double eps, double momentum,
                         int relu)
 {
-    if (!rows) {
-        for (size_t j = 0; j < cols; j++)
-            kept[j] = 0, kept[cols + j] = 1, kept[2 * cols + j] = beta ? beta[j] : 0;
-        return;
-    }
-    TEAM(work(3, rows, cols),
-        SHARED(for (size_t i = 0; i < tiles(rows, cols); i++)
-            sum_tile_forward(scratch, x, tile_at(i, rows, cols), cols);)
-        SHARED(for (size_t j = 0; j < cols; j += FINISHED)
-            finish(kept, running_mean, running_var, x, gamma, beta, scratch, j, smaller(j + FINISHED, cols), rows,
-                   cols, eps, momentum);)
-        SHARED(for (size_t i = 0; i < tiles(rows, cols); i++)
-            normalize_tile(y, x, kept, gamma, tile_at(i, rows, cols), cols, relu);));
+    normalize(y, kept, running_mean, running_var, x, NULL, gamma, beta, scratch, rows, cols, eps, momentum, relu);
+}
+
+/* The same with z (rows, cols) added before relu. */
+void KERNEL(batch_norm_add_relu)(real *y, double *kept, real *running_mean, real *running_var, const real *x,
+                                 const real *z, const real *gamma, const real *beta, double *scratch, size_t rows,
+                                 size_t cols, double eps, double momentum)
+{
+    normalize(y, kept, running_mean, running_var, x, z, gamma, beta, scratch, rows, cols, eps, momentum, 1);
 }
 
 /* With xhat = (x - mean) rstd, and dy stopped where relu did:
@@ -331,32 +173,26 @@ static void finish_backward(real *dgamma, real *dbeta, const double *kept, doubl
     }
 }
 
-/* Without rows all sums are nought. */
-static void no_gradients(real *dgamma, real *dbeta, size_t cols)
+/* dz = dy where relu let y through */
+static void stop_rows(real *dz, const real *dy, const real *y, struct tile t, size_t cols)
 {
-    for (size_t j = 0; j < cols; j++) {
-        if (dgamma)
-            dgamma[j] = 0;
-        if (dbeta)
-            dbeta[j] = 0;
+    for (size_t i = 0; i < t.height; i++) {
+        const size_t at = (t.row + i) * cols + t.column;
+        PRAGMA(omp simd)
+        for (size_t j = 0; j < t.width; j++)
+            dz[at + j] = y[at + j] <= 0 ? 0 : dy[at + j];
     }
 }
 
-static void sum_tile_backward(double *scratch, const real *dy, const real *x, const struct columns *c, struct tile t,
-                              size_t cols, int relu)
-{
-    if (relu)
-        sum_tile(scratch, x, dy, c, t, cols, OF_DY_BEFORE_RELU);
-    else
-        sum_tile(scratch, x, dy, c, t, cols, OF_DY);
-}
-
-static void gather_tile(double *scratch, const real *dy, const real *x, const double *kept, const real *gamma,
-                        struct tile t, size_t cols, int relu)
+static void gather_tile_backward(double *scratch, real *dz, const real *dy, const real *y, const real *x,
+                                 const double *kept, const real *gamma, struct tile t, size_t cols, int relu)
 {
     struct columns c;
+    double *const sums = sums_of_tile(scratch, t, cols);
     load_columns(&c, kept, gamma, t, cols);
-    sum_tile_backward(scratch, dy, x, &c, t, cols, relu);
+    if (dz)
+        stop_rows(dz, dy, y, t, cols);
+    sum_tile_backward(sums, sums + cols, dz ? dz : dy, x, &c, t, cols, relu);
 }
 
 /* dx = (dy - offset - (x - mean) slope) scale */
@@ -392,10 +228,10 @@ static void normalize_tile_backward(real *dx, const real *dy, const real *x, con
         write_rows_backward(dx, dy, x, &c, offset, slope, t, cols, 0);
 }
 
-/* dx (rows, cols); kept and gamma as in forward.  dgamma, dbeta and gamma (cols) may be
- * NULL.  scratch: 2 cols doubles for each row of tiles. */
-void KERNEL(batch_norm_backward)(real *dx, real *dgamma, real *dbeta, const real *dy, const real *x, const double *kept,
-                                 const real *gamma, double *scratch, size_t rows, size_t cols, int relu)
+/* Both of the kernels below; dz and y may be NULL. */
+static void normalize_backward(real *dx, real *dz, real *dgamma, real *dbeta, const real *dy, const real *y,
+                               const real *x, const double *kept, const real *gamma, double *scratch, size_t rows,
+                               size_t cols, int relu)
 {
     if (!rows) {
         no_gradients(dgamma, dbeta, cols);
@@ -403,11 +239,27 @@ void KERNEL(batch_norm_backward)(real *dx, real *dgamma, real *dbeta, const real
     }
     TEAM(work(5, rows, cols),
         SHARED(for (size_t i = 0; i < tiles(rows, cols); i++)
-            gather_tile(scratch, dy, x, kept, gamma, tile_at(i, rows, cols), cols, relu);)
+            gather_tile_backward(scratch, dz, dy, y, x, kept, gamma, tile_at(i, rows, cols), cols, relu);)
         SHARED(for (size_t j = 0; j < cols; j += FINISHED)
             finish_backward(dgamma, dbeta, kept, scratch, j, smaller(j + FINISHED, cols), rows, cols);)
         SHARED(for (size_t i = 0; i < tiles(rows, cols); i++)
-            normalize_tile_backward(dx, dy, x, kept, gamma, scratch, tile_at(i, rows, cols), cols, relu);));
+            normalize_tile_backward(dx, dz ? dz : dy, x, kept, gamma, scratch, tile_at(i, rows, cols), cols, relu);));
+}
+
+/* dx (rows, cols); kept and gamma as in forward.  dgamma, dbeta and gamma (cols) may be
+ * NULL.  scratch: 2 cols doubles for each row of tiles. */
+void KERNEL(batch_norm_backward)(real *dx, real *dgamma, real *dbeta, const real *dy, const real *x, const double *kept,
+                                 const real *gamma, double *scratch, size_t rows, size_t cols, int relu)
+{
+    normalize_backward(dx, NULL, dgamma, dbeta, dy, NULL, x, kept, gamma, scratch, rows, cols, relu);
+}
+
+/* The same for batch_norm_add_relu, whose result was y; dz is dy where relu let y through. */
+void KERNEL(batch_norm_add_relu_backward)(real *dx, real *dz, real *dgamma, real *dbeta, const real *dy, const real *y,
+                                          const real *x, const double *kept, const real *gamma, double *scratch,
+                                          size_t rows, size_t cols)
+{
+    normalize_backward(dx, dz, dgamma, dbeta, dy, y, x, kept, gamma, scratch, rows, cols, 0);
 }
 
 /* ---- inference: mean and var are given ---- */
@@ -429,7 +281,7 @@ static void infer_tile(real *y, const real *x, const real *mean, const real *var
 {
     struct columns c;
     load_given(&c, mean, var, gamma, beta, t, eps);
-    write_tile(y, x, &c, t, cols, relu);
+    write_tile(y, x, NULL, &c, t, cols, relu);
 }
 
 /* y = gamma (x - mean) / sqrt(var + eps) + beta; with relu, what is negative becomes
@@ -460,8 +312,9 @@ static void infer_tile_backward(real *dx, const real *dy, const real *x, const r
                                 double eps, int relu)
 {
     struct columns c;
+    double *const sums = sums_of_tile(scratch, t, cols);
     load_given(&c, mean, var, gamma, beta, t, eps);
-    sum_tile_backward(scratch, dy, x, &c, t, cols, relu);
+    sum_tile_backward(sums, sums + cols, dy, x, &c, t, cols, relu);
     if (relu)
         scale_rows(dx, dy, x, &c, t, cols, 1);
     else

@@ -10,22 +10,38 @@ import numpy as np
 import pytest
 
 import batten
+import batten.nn.functional as F  # noqa: N812
 from batten import _kernels as kernels
 from batten import nn
-from batten.nn.fusion import FUSIONS, fused
+from batten.nn.convolution import ConvolutionRelu
+from batten.nn.fusion import FUSIONS, fused, residual
+from batten.nn.group_norm import GroupNormRelu
 from batten.nn.linear import ACTIVATED, LinearActivated
-from batten.nn.normalization import BatchNormInferenceRelu, BatchNormRelu
+from batten.nn.normalization import BatchNormAddRelu, BatchNormInferenceRelu, BatchNormModule, BatchNormRelu
 
-JOINED = (LinearActivated, BatchNormRelu, BatchNormInferenceRelu)
+JOINED = (ConvolutionRelu, LinearActivated, BatchNormRelu, BatchNormInferenceRelu, GroupNormRelu)
 PAIRS = [(first, second) for first, seconds in FUSIONS.items() for second in seconds]
 each_pair = pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: "-".join(kind.__name__ for kind in pair))
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+MIXING = (nn.Linear, *CONVOLUTIONS)  # whose features may be other ones than they are given
+BEHIND = {  # axes behind the channels
+    nn.BatchNorm2d: (2, 3), nn.BatchNorm3d: (2, 1, 3), nn.GroupNorm: (2, 2),
+    nn.Conv1d: (4,), nn.Conv2d: (2, 3), nn.Conv3d: (2, 1, 3),
+}  # fmt: skip
 
 
 def layer(kind, n=5, m=7):
-    """A module of a class, n features wide; a linear one comes from m."""
-    if kind is nn.Linear:
-        return nn.Linear(m, n)
-    return nn.BatchNorm1d(n) if kind is nn.BatchNorm1d else kind()
+    """A module of a class, n features wide; one that mixes them comes from m."""
+    if kind in MIXING:
+        return kind(m, n, 3, padding=1) if kind in CONVOLUTIONS else kind(m, n)
+    if kind is nn.GroupNorm:
+        return nn.GroupNorm(5 if n == 5 else 1, n)
+    return kind(n) if issubclass(kind, BatchNormModule) else kind()
+
+
+def batch(rng, pair, n, width):
+    """n examples for the first of two modules, or gradients of what it makes of them."""
+    return rng.standard_normal((n, width, *BEHIND.get(pair[0], ())))
 
 
 def couple(pair, rng, dtype="float64", n=5, m=7):
@@ -33,7 +49,7 @@ def couple(pair, rng, dtype="float64", n=5, m=7):
     modules = [layer(kind, n, m).to(batten.tensor(0, dtype=np.dtype(dtype)).dtype) for kind in pair]
     for p in modules[0].parameters():
         p.data = batten.tensor(rng.standard_normal(p.shape), dtype=p.dtype)
-    return modules, m if pair[0] is nn.Linear else n
+    return modules, m if pair[0] in MIXING else n
 
 
 def apart(modules, x):
@@ -81,7 +97,7 @@ def test_same_bits(pair, shape, training, rng, dtype):
     modules, width = couple(pair, rng, dtype)
     for module in modules:
         module.train(training)
-    full = (*shape, width) if pair[0] is nn.Linear else (shape[0], width, *shape[1:])
+    full = (*shape, width) if pair[0] is nn.Linear else (shape[0], width, *BEHIND.get(pair[0], shape[1:]))
     x = rng.standard_normal(full).astype(dtype)
     y = apart(modules, batten.tensor(x))
     assert_alike(modules, x, rng.standard_normal(y.shape).astype(dtype))
@@ -90,7 +106,7 @@ def test_same_bits(pair, shape, training, rng, dtype):
 @each_pair
 def test_same_bits_on_any_number_of_threads_and_instruction_set(pair, rng, dtype, isa, threads):
     modules, width = couple(pair, rng, dtype, 131, 300)
-    x, dy = (rng.standard_normal((200, n)).astype(dtype) for n in (width, 131))
+    x, dy = (batch(rng, pair, 200, n).astype(dtype) for n in (width, 131))
     expected = outcome(apart, modules, x, dy)
     for n in (1, 2, 3, 8):
         threads(n)
@@ -102,7 +118,7 @@ def test_same_bits_on_any_number_of_threads_and_instruction_set(pair, rng, dtype
 def test_what_is_not_finite_goes_through(pair, training, rng, dtype):
     modules, width = couple(pair, rng, dtype)
     modules[0].train(training)
-    x, dy = rng.standard_normal((20, width)).astype(dtype), rng.standard_normal((20, 5)).astype(dtype)
+    x, dy = (batch(rng, pair, 20, n).astype(dtype) for n in (width, 5))
     x[2, 1], x[3, 2], x[4, 3] = np.nan, np.inf, -np.inf
     dy[5, 0], dy[6, 1] = np.nan, np.inf
     assert_alike(modules, x, dy)
@@ -111,16 +127,16 @@ def test_what_is_not_finite_goes_through(pair, training, rng, dtype):
 @each_pair
 def test_gradients_and_inputs_of_any_layout(pair, rng):
     modules, width = couple(pair, rng)
-    x = batten.tensor(rng.standard_normal((2 * width, 6)))[::2].T
-    assert_alike(modules, x, batten.tensor(rng.standard_normal((5, 6))).T)
-    assert_alike(modules, x, batten.ones(1, dtype=batten.float64).expand(6, 5))
+    x = batten.tensor(batch(rng, pair, 2 * width, 6))[::2].transpose(0, 1)
+    assert_alike(modules, x, batten.tensor(batch(rng, pair, 5, 6)).transpose(0, 1))
+    assert_alike(modules, x, batten.ones(1, dtype=batten.float64).expand(batch(rng, pair, 6, 5).shape))
 
 
 @each_pair
 @pytest.mark.parametrize("wanted", ["input", "parameters", "nothing"])
 def test_only_what_is_wanted_has_a_gradient(pair, wanted, rng):
     modules, width = couple(pair, rng)
-    x = rng.standard_normal((6, width))
+    x = batch(rng, pair, 6, width)
 
     def step(run):
         net = copy.deepcopy(modules)
@@ -148,7 +164,7 @@ def test_settings_of_batch_norm(settings, training, rng):
 def test_a_layer_without_bias(pair, rng):
     modules = [layer(pair[0]).double(), layer(pair[1])]
     modules[0].bias = None
-    assert_alike(modules, rng.standard_normal((6, 7 if pair[0] is nn.Linear else 5)), rng.standard_normal((6, 5)))
+    assert_alike(modules, batch(rng, pair, 6, 7 if pair[0] in MIXING else 5), batch(rng, pair, 6, 5))
 
 
 def test_relu_in_place(rng):
@@ -201,7 +217,7 @@ def test_training_follows_pytorch(rng):
 @each_pair
 def test_neighbours_in_the_table_are_joined(pair, rng):
     modules, width = couple(pair, rng)
-    x = batten.tensor(rng.standard_normal((4, width)), requires_grad=True)
+    x = batten.tensor(batch(rng, pair, 4, width), requires_grad=True)
     assert joined(nn.Sequential(*modules)(x))
     assert not joined(apart(modules, x))
 
@@ -231,7 +247,7 @@ class Spy:
 @pytest.mark.parametrize("register", ["register_forward_hook", "register_forward_pre_hook"])
 def test_hooks_are_called(pair, position, register, rng):
     modules, width = couple(pair, rng)
-    x = batten.tensor(rng.standard_normal((4, width)))
+    x = batten.tensor(batch(rng, pair, 4, width))
     net, seen = nn.Sequential(*modules), []
     with batten.no_grad():
         plain = net(x).tolist()
@@ -297,7 +313,7 @@ def test_subclasses_run_their_own_forward(first, second, rng):
 @pytest.mark.parametrize("position", [0, 1])
 def test_a_forward_that_was_replaced_is_called(pair, position, rng, monkeypatch):
     modules, width = couple(pair, rng)
-    net, x = nn.Sequential(*modules), batten.tensor(rng.standard_normal((4, width)))
+    net, x = nn.Sequential(*modules), batten.tensor(batch(rng, pair, 4, width))
     calls = []
 
     def replaced(*args):
@@ -357,7 +373,7 @@ def test_every_order_of_four_modules(rng):
 def test_a_child_used_twice(pair, rng):
     first, second = (layer(kind, 5, 5).double() for kind in pair)
     modules = [first, second, first, second, second, first]
-    x, dy = rng.standard_normal((2, 6, 5))
+    x, dy = batch(rng, pair, 6, 5), batch(rng, pair, 6, 5)
 
     def run(modules, x):
         return nn.Sequential(*modules)(x)
@@ -430,7 +446,7 @@ def test_a_missing_child_is_refused_as_ever():
 @each_pair
 def test_errors_are_the_same(pair, rng):
     modules, width = couple(pair, rng)
-    wrong = batten.tensor(rng.standard_normal((4, width + 1)))
+    wrong = batten.tensor(batch(rng, pair, 4, width + 1))
     with pytest.raises(ValueError) as alone:
         modules[0](wrong)
     with pytest.raises(ValueError) as both:
@@ -454,7 +470,7 @@ def test_changes_before_backward_are_found_as_ever(pair, training, changed, rng)
     def step(run):
         modules, width = couple(pair, np.random.default_rng(1))
         modules[0].train(training)
-        x = batten.tensor(rng.standard_normal((4, width)), requires_grad=True)
+        x = batten.tensor(batch(rng, pair, 4, width), requires_grad=True)
         given = x * 1
         y = run(modules, given)
         with batten.no_grad():
@@ -472,7 +488,7 @@ def test_gradients_are_of_the_forward_that_was(pair, training, rng):
     """What is not watched may change on the way, and does not matter."""
     modules, width = couple(pair, rng)
     modules[0].train(training)
-    x, dy = rng.standard_normal((4, width)), rng.standard_normal((4, 5))
+    x, dy = batch(rng, pair, 4, width), batch(rng, pair, 4, 5)
 
     def run(modules, x):
         y = together(modules, x)
@@ -492,7 +508,7 @@ def test_gradients_are_of_the_forward_that_was(pair, training, rng):
 @each_pair
 def test_a_graph_is_walked_twice_if_asked(pair, rng):
     modules, width = couple(pair, rng)
-    x = batten.tensor(rng.standard_normal((4, width)), requires_grad=True)
+    x = batten.tensor(batch(rng, pair, 4, width), requires_grad=True)
     y = together(modules, x).sum()
     y.backward(retain_graph=True)
     first = x.grad.tolist()
@@ -507,3 +523,109 @@ def test_the_table_names_what_gemm_and_the_modules_know():
     for first, seconds in FUSIONS.items():
         for second, activation in seconds.items():
             assert fused(layer(first), layer(second)) == activation == second.__name__.lower()
+
+
+# ---- the end of a residual block ----
+
+
+def sum_apart(norm, x, z):
+    return F.relu(norm(x) + z)
+
+
+def step(run, norm, x, z, dy, wanted=(True, True)):
+    """The bits of all that a step gives, for leaves of which some want gradients."""
+    norm = copy.deepcopy(norm)
+    leaves = [batten.from_numpy(a).requires_grad_(w) for a, w in zip((x, z), wanted, strict=True)]
+    y = run(norm, *leaves)
+    y.backward(batten.from_numpy(dy))
+    arrays = [y.detach(), *norm.buffers(), *[leaf.grad for leaf in (*leaves, *norm.parameters())]]
+    return [None if a is None else (a.dtype, a.numpy().tobytes()) for a in arrays], repr(y.grad_fn)
+
+
+NORMS = {
+    (37, 5): nn.BatchNorm1d,
+    (2, 5, 3): nn.BatchNorm1d,
+    (3, 5, 4, 2): nn.BatchNorm2d,
+    (2, 5, 2, 3, 2): nn.BatchNorm3d,
+}
+
+
+def operands(rng, shape, dtype="float64"):
+    """x, z and dy with their channels last in memory, z such that some sums are nought or NaN."""
+    x, z, dy = (np.moveaxis(a, -1, 1) for a in rng.standard_normal((3, shape[0], *shape[2:], shape[1])).astype(dtype))
+    z[0, 0], z[1, 2] = -np.inf, np.nan
+    return x, z, dy
+
+
+def normed(shape, rng, dtype="float64", **settings):
+    norm = NORMS[shape](shape[1], dtype=dtype, **settings)
+    for p in norm.parameters():
+        p.data = batten.tensor(rng.standard_normal(p.shape), dtype=p.dtype)
+    return norm
+
+
+@pytest.mark.parametrize("shape", NORMS)
+@pytest.mark.parametrize("training", [True, False])
+def test_a_residual_sum_has_the_same_bits(shape, training, rng, dtype, isa, threads):
+    norm = normed(shape, rng, dtype).train(training)
+    given = operands(rng, shape, dtype)
+    expected = step(sum_apart, norm, *given)
+    for n in (1, 2, 3, 8):
+        threads(n)
+        assert step(residual, norm, *given) == expected
+
+
+def test_a_residual_sum_of_many_rows(rng, dtype, isa, threads):
+    norm = nn.BatchNorm2d(16, dtype=dtype)
+    given = [np.moveaxis(a, -1, 1) for a in rng.standard_normal((3, 5, 31, 33, 16)).astype(dtype)]
+    expected = step(sum_apart, norm, *given)
+    for n in (1, 2, 3, 8):
+        threads(n)
+        assert step(residual, norm, *given) == expected
+
+
+@pytest.mark.parametrize("wanted", [(True, False), (False, True), (False, False)])
+@pytest.mark.parametrize("settings", [{}, {"affine": False}, {"bias": False}, {"track_running_stats": False}])
+def test_a_residual_sum_of_which_not_all_is_wanted(wanted, settings, rng):
+    given, norm = operands(rng, (3, 5, 4, 2)), normed((3, 5, 4, 2), rng, **settings)
+    if any(wanted) or settings != {"affine": False}:
+        assert step(residual, norm, *given, wanted) == step(sum_apart, norm, *given, wanted)
+
+
+def test_a_residual_sum_of_any_layout(rng):
+    norm = normed((3, 5, 4, 2), rng)
+    given = [np.ascontiguousarray(a) for a in operands(rng, (3, 5, 4, 2))]
+    given[1] = given[1][::-1]
+    assert step(residual, norm, *given) == step(sum_apart, norm, *given)
+
+
+def test_a_residual_sum_is_joined_where_nobody_can_tell(rng):
+    x, z, _ = (batten.from_numpy(a) for a in operands(rng, (3, 5, 4, 2)))
+    norm = normed((3, 5, 4, 2), rng)
+
+    def summed(norm, z):
+        y = residual(norm, x, z)
+        np.testing.assert_array_equal(y.detach(), sum_apart(norm, x, z).detach())
+        return isinstance(y.grad_fn, BatchNormAddRelu)
+
+    assert summed(norm, z)
+    assert not summed(norm, z[:1])
+    assert not summed(norm, z.float())
+    assert not summed(nn.Identity(), z)
+    assert not summed(nn.Sequential(norm), z)
+    with norm.register_forward_hook(lambda module, args, output: output * 2):
+        assert not summed(norm, z)
+    assert not summed(norm.eval(), z)
+
+
+@pytest.mark.parametrize("changed", ["x", "y", "z", "weight", "bias"])
+def test_changes_of_a_residual_sum_before_backward_are_found(changed, rng):
+    def found(run):
+        norm = nn.BatchNorm2d(5).double()
+        x, z = (batten.tensor(a, requires_grad=True) * 1 for a in operands(rng, (3, 5, 4, 2))[:2])
+        y = run(norm, x, z)
+        with batten.no_grad():
+            {"x": x, "y": y, "z": z, "weight": norm.weight, "bias": norm.bias}[changed].mul_(2)
+        return bool(message(y.sum().backward))
+
+    assert found(residual) == found(sum_apart) == (changed in ("x", "y", "weight"))

@@ -144,8 +144,12 @@ def test_against_pytorch(affine, training, rng):
         np.testing.assert_allclose(got, expected.detach().numpy(), rtol=1e-12, atol=1e-12)
 
 
-# Widths below a vector, of one strip, between tiles, and of several tiles; heights around that of a tile.
-SHAPES = [(1, 1), (2, 5), (63, 31), (64, 64), (65, 100), (130, 513), (257, 1030), (0, 7), (300, 16)]
+# Widths below a vector, of one strip, between tiles, and of several tiles; heights around that of a tile, which
+# is higher where it is narrow, and whose rows are read several at a time.
+SHAPES = [
+    (1, 1), (2, 5), (63, 31), (64, 64), (65, 100), (130, 513), (257, 1030), (0, 7), (300, 16),
+    (513, 48), (1025, 32), (2047, 16), (4099, 10), (10931, 3), (33001, 1),
+]  # fmt: skip
 
 
 def with_kinks(rng, shape, dtype):

@@ -18,7 +18,9 @@ from .autograd import set_grad_enabled as set_grad_enabled
 from .creation import *
 from .device import *
 from .dtypes import *
+from .memory import *
 from .operations import *
+from .precision import *
 from .random import *
 from .serialization import load as load
 from .serialization import save as save

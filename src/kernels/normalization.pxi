@@ -1,4 +1,4 @@
-# Batch and layer normalization of a matrix in C order.  A number for each column
+# Batch, layer and group normalization of matrices in C order.  A number for each column
 # may be None where the C function takes NULL.
 
 cdef struct Parts:
@@ -8,10 +8,11 @@ cdef struct Parts:
 
 
 cdef void *rows_like(Parts *parts, cnp.ndarray y, cnp.ndarray x, bint written) except NULL:
-    """The elements of a matrix like x."""
+    """The elements of an array like x."""
     if written:
         output(y)
-    matrix(y)
+    dtype_of(y)
+    contiguous(y)
     alike(y, x)
     parts.spans[parts.count] = span_of(y, written)
     parts.count += 1
@@ -19,12 +20,12 @@ cdef void *rows_like(Parts *parts, cnp.ndarray y, cnp.ndarray x, bint written) e
 
 
 cdef void *columns_of(Parts *parts, cnp.ndarray v, cnp.ndarray x, bint written) except? NULL:
-    """The numbers for x's columns, or NULL for None."""
+    """The numbers for x's columns, its last axis, or NULL for None."""
     if v is None:
         return NULL
     if written:
         output(v)
-    if vector(v, x.shape[1]) != dtype_of(x):
+    if vector(v, x.shape[x.ndim - 1]) != dtype_of(x):
         raise TypeError(f"expected numbers of the type of {show(x)}, got {show(v)}")
     parts.spans[parts.count] = span_of(v, written)
     parts.count += 1
@@ -94,6 +95,57 @@ def batch_norm_backward(cnp.ndarray dx not None, cnp.ndarray dgamma, cnp.ndarray
     with nogil:
         capi.batten_batch_norm_backward(t, to, to_weight, to_bias, gradient, source, statistics, weight, scratch,
                                         x.shape[0], x.shape[1], relu)
+        capi.batten_release(scratch, bytes)
+    return dx
+
+
+def batch_norm_add_relu(cnp.ndarray y not None, cnp.ndarray kept not None, cnp.ndarray running_mean,
+                        cnp.ndarray running_var, cnp.ndarray x not None, cnp.ndarray z not None, cnp.ndarray gamma,
+                        cnp.ndarray beta, double eps, double momentum):
+    """y = relu(gamma (x - mean) rstd + beta + z), else as batch_norm"""
+    cdef Parts p
+    p.count = 0
+    cdef batten_dtype t = matrix(x)
+    cdef void *to = rows_like(&p, y, x, True)
+    cdef double *statistics = kept_of(&p, kept, x, True)
+    cdef void *means = columns_of(&p, running_mean, x, True)
+    cdef void *variances = columns_of(&p, running_var, x, True)
+    cdef void *source = rows_like(&p, x, x, False)
+    cdef void *other = rows_like(&p, z, x, False)
+    cdef void *weight = columns_of(&p, gamma, x, False)
+    cdef void *bias = columns_of(&p, beta, x, False)
+    separate(p.spans, p.count)
+    cdef size_t bytes = scratch_for(x)
+    cdef double *scratch = <double *>borrow(bytes)
+    with nogil:
+        capi.batten_batch_norm_add_relu(t, to, statistics, means, variances, source, other, weight, bias, scratch,
+                                        x.shape[0], x.shape[1], eps, momentum)
+        capi.batten_release(scratch, bytes)
+    return y
+
+
+def batch_norm_add_relu_backward(cnp.ndarray dx not None, cnp.ndarray dz not None, cnp.ndarray dgamma,
+                                 cnp.ndarray dbeta, cnp.ndarray dy not None, cnp.ndarray y not None,
+                                 cnp.ndarray x not None, cnp.ndarray kept not None, cnp.ndarray gamma):
+    """dx, dz, dgamma, dbeta from dy, the result y and what batch_norm_add_relu kept"""
+    cdef Parts p
+    p.count = 0
+    cdef batten_dtype t = matrix(x)
+    cdef void *to = rows_like(&p, dx, x, True)
+    cdef void *to_other = rows_like(&p, dz, x, True)
+    cdef void *to_weight = columns_of(&p, dgamma, x, True)
+    cdef void *to_bias = columns_of(&p, dbeta, x, True)
+    cdef void *gradient = rows_like(&p, dy, x, False)
+    cdef void *result = rows_like(&p, y, x, False)
+    cdef void *source = rows_like(&p, x, x, False)
+    cdef double *statistics = kept_of(&p, kept, x, False)
+    cdef void *weight = columns_of(&p, gamma, x, False)
+    separate(p.spans, p.count)
+    cdef size_t bytes = scratch_for(x)
+    cdef double *scratch = <double *>borrow(bytes)
+    with nogil:
+        capi.batten_batch_norm_add_relu_backward(t, to, to_other, to_weight, to_bias, gradient, result, source,
+                                                 statistics, weight, scratch, x.shape[0], x.shape[1])
         capi.batten_release(scratch, bytes)
     return dx
 
@@ -195,5 +247,77 @@ def layer_norm_backward(cnp.ndarray dx not None, cnp.ndarray dgamma, cnp.ndarray
     with nogil:
         capi.batten_layer_norm_backward(t, to, to_weight, to_bias, gradient, source, center, scale, weight, scratch,
                                         x.shape[0], x.shape[1])
+        capi.batten_release(scratch, bytes)
+    return dx
+
+
+cdef batten_dtype images(cnp.ndarray x) except *:
+    """Images (images, pixels, channels) in C order."""
+    if x.ndim != 3:
+        raise ValueError(f"expected images (images, pixels, channels), got {show(x)}")
+    contiguous(x)
+    return dtype_of(x)
+
+
+cdef double *of_groups(Parts *parts, cnp.ndarray v, cnp.ndarray x, cnp.ndarray mean, bint written) except NULL:
+    """The statistics of the groups of x's images, as many as mean has, in double."""
+    if written:
+        output(v)
+    if matrix(v) != capi.BATTEN_F64 or v.shape[0] != x.shape[0] or v.shape[1] != mean.shape[1]:
+        raise ValueError(f"expected statistics ({x.shape[0]}, groups) in float64, got {show(v)}")
+    if x.shape[2] and (v.shape[1] == 0 or x.shape[2] % v.shape[1]):
+        raise ValueError(f"expected groups of equally many of {x.shape[2]} channels, got {v.shape[1]} groups")
+    parts.spans[parts.count] = span_of(v, written)
+    parts.count += 1
+    return <double *>cnp.PyArray_DATA(v)
+
+
+def group_norm(cnp.ndarray y not None, cnp.ndarray mean not None, cnp.ndarray rstd not None, cnp.ndarray x not None,
+               cnp.ndarray gamma, cnp.ndarray beta, double eps, bint relu):
+    """y = gamma (x - mean) rstd + beta, or its relu, with the statistics of groups of an image's channels
+
+    mean and rstd (images, groups) are in double.
+    """
+    cdef Parts p
+    p.count = 0
+    cdef batten_dtype t = images(x)
+    cdef void *to = rows_like(&p, y, x, True)
+    cdef double *center = of_groups(&p, mean, x, mean, True)
+    cdef double *scale = of_groups(&p, rstd, x, mean, True)
+    cdef void *source = rows_like(&p, x, x, False)
+    cdef void *weight = columns_of(&p, gamma, x, False)
+    cdef void *bias = columns_of(&p, beta, x, False)
+    separate(p.spans, p.count)
+    cdef size_t bytes = 2 * <size_t>x.shape[0] * <size_t>x.shape[2] * sizeof(double)
+    cdef double *scratch = <double *>borrow(bytes)
+    with nogil:
+        capi.batten_group_norm(t, to, center, scale, source, weight, bias, scratch, x.shape[0], x.shape[1], x.shape[2],
+                               mean.shape[1], eps, relu)
+        capi.batten_release(scratch, bytes)
+    return y
+
+
+def group_norm_backward(cnp.ndarray dx not None, cnp.ndarray dgamma, cnp.ndarray dbeta, cnp.ndarray dy not None,
+                        cnp.ndarray x not None, cnp.ndarray mean not None, cnp.ndarray rstd not None,
+                        cnp.ndarray gamma, cnp.ndarray beta, bint relu):
+    """dx, dgamma, dbeta from dy and what group_norm kept; only relu asks for beta"""
+    cdef Parts p
+    p.count = 0
+    cdef batten_dtype t = images(x)
+    cdef void *to = rows_like(&p, dx, x, True)
+    cdef void *to_weight = columns_of(&p, dgamma, x, True)
+    cdef void *to_bias = columns_of(&p, dbeta, x, True)
+    cdef void *gradient = rows_like(&p, dy, x, False)
+    cdef void *source = rows_like(&p, x, x, False)
+    cdef double *center = of_groups(&p, mean, x, mean, False)
+    cdef double *scale = of_groups(&p, rstd, x, mean, False)
+    cdef void *weight = columns_of(&p, gamma, x, False)
+    cdef void *bias = columns_of(&p, beta, x, False)
+    separate(p.spans, p.count)
+    cdef size_t bytes = 4 * <size_t>x.shape[0] * <size_t>x.shape[2] * sizeof(double)
+    cdef double *scratch = <double *>borrow(bytes)
+    with nogil:
+        capi.batten_group_norm_backward(t, to, to_weight, to_bias, gradient, source, center, scale, weight, bias,
+                                        scratch, x.shape[0], x.shape[1], x.shape[2], mean.shape[1], relu)
         capi.batten_release(scratch, bytes)
     return dx

@@ -1,4 +1,4 @@
-"""Rows of batch and layer normalization, beside the papers' equations in NumPy."""
+"""Rows of batch, group and layer normalization, beside the papers' equations in NumPy."""
 
 from __future__ import annotations
 
@@ -43,35 +43,62 @@ def let_through(dy, y, size):
     return np.where(y <= 0, 0, dy) if with_relu(size) else dy
 
 
-def batch_norm_row(rng, dtype, size):
-    x, _, gamma, beta, running_mean, running_var = data(rng, dtype, size)
+def trained(x, gamma, beta, running_mean, running_var):
+    """What batch_norm writes, without relu."""
     n, c = x.shape
-    outputs = [np.zeros_like(x), np.zeros((3, c)), running_mean, running_var]
     xl, g, b, rm, rv = exact(x, gamma, beta, running_mean, running_var)
     mean, var = (xl.mean(0), xl.var(0)) if n else (np.zeros(c), np.ones(c) - EPS)
     rstd = 1 / np.sqrt(var + EPS)
-    shift = (mean.astype(dtype) - mean) * g * rstd + b
-    expected = [rectified((xl - mean) * rstd * g + b, size), np.stack([mean, rstd, shift]), rm, rv]
+    shift = (mean.astype(x.dtype) - mean) * g * rstd + b
     if n:
-        expected[2] = (1 - MOMENTUM) * rm + MOMENTUM * mean
-        expected[3] = (1 - MOMENTUM) * rv + MOMENTUM * var * n / max(n - 1, 1)
-    arguments = [*outputs, x, gamma, beta, EPS, MOMENTUM, with_relu(size)]
+        rm = (1 - MOMENTUM) * rm + MOMENTUM * mean
+        rv = (1 - MOMENTUM) * rv + MOMENTUM * var * n / max(n - 1, 1)
+    return [(xl - mean) * rstd * g + b, np.stack([mean, rstd, shift]), rm, rv]
+
+
+def trained_backward(passed, x, gamma, kept):
+    """dx, dgamma and dbeta from what reaches batch_norm's result."""
+    xl, g, mean, rstd = exact(x, gamma, *kept[:2])
+    n, xhat = max(len(x), 1), (xl - mean) * rstd
+    dgamma, dbeta = (passed * xhat).sum(0), passed.sum(0)
+    return [g * rstd * (passed - dbeta / n - xhat * dgamma / n), dgamma, dbeta]
+
+
+def batch_norm_row(rng, dtype, size):
+    x, _, gamma, beta, *running = data(rng, dtype, size)
+    expected = trained(x, gamma, beta, *running)
+    expected[0] = rectified(expected[0], size)
+    arguments = [np.zeros_like(x), np.zeros((3, len(gamma))), *running, x, gamma, beta, EPS, MOMENTUM, with_relu(size)]
     return Case(kernels.batch_norm, arguments, expected, outputs=4, tolerance=rounding(x))
 
 
 def batch_norm_backward_row(rng, dtype, size):
-    x, dy, gamma, beta, *_ = data(rng, dtype, size)
-    n, c = x.shape
-    xl, dyl, g, b = exact(x, dy, gamma, beta)
-    mean, rstd = (xl.mean(0), 1 / np.sqrt(xl.var(0) + EPS)) if n else (np.zeros(c), np.ones(c))
-    xhat = (xl - mean) * rstd
-    passed = let_through(dyl, xhat * g + b, size)
-    dgamma, dbeta = (passed * xhat).sum(0), passed.sum(0)
-    dx = g * rstd * (passed - dbeta / max(n, 1) - xhat * dgamma / max(n, 1))
-    kept = np.stack([mean, rstd, (mean.astype(dtype) - mean) * g * rstd + b]).astype(np.float64)
-    outputs = [np.zeros_like(x), np.zeros(c, dtype), np.zeros(c, dtype)]
-    arguments = [*outputs, dy, x, kept, gamma, with_relu(size)]
-    return Case(kernels.batch_norm_backward, arguments, [dx, dgamma, dbeta], outputs=3, tolerance=rounding(x))
+    x, dy, gamma, beta, *running = data(rng, dtype, size)
+    y, kept, *_ = trained(x, gamma, beta, *running)
+    expected = trained_backward(let_through(*exact(dy, y), size), x, gamma, kept)
+    outputs = [np.zeros_like(x), np.zeros_like(gamma), np.zeros_like(gamma)]
+    arguments = [*outputs, dy, x, kept.astype(np.float64), gamma, with_relu(size)]
+    return Case(kernels.batch_norm_backward, arguments, expected, outputs=3, tolerance=rounding(x))
+
+
+def batch_norm_add_relu_row(rng, dtype, size):
+    x, z, gamma, beta, *running = data(rng, dtype, size)
+    expected = trained(x, gamma, beta, *running)
+    expected[0] = np.maximum(expected[0] + z, 0)
+    arguments = [np.zeros_like(x), np.zeros((3, len(gamma))), *running, x, z, gamma, beta, EPS, MOMENTUM]
+    return Case(kernels.batch_norm_add_relu, arguments, expected, outputs=4, tolerance=rounding(x))
+
+
+def batch_norm_add_relu_backward_row(rng, dtype, size):
+    x, dy, gamma, beta, *running = data(rng, dtype, size)
+    kept = trained(x, gamma, beta, *running)[1]
+    y = rng.uniform(-1, 1, x.shape).astype(dtype)
+    passed = np.where(y <= 0, 0, dy)
+    dx, *others = trained_backward(*exact(passed), x, gamma, kept)
+    outputs = [np.zeros_like(x), np.zeros_like(x), np.zeros_like(gamma), np.zeros_like(gamma)]
+    arguments = [*outputs, dy, y, x, kept.astype(np.float64), gamma]
+    expected = [dx, passed, *others]
+    return Case(kernels.batch_norm_add_relu_backward, arguments, expected, outputs=4, tolerance=rounding(x))
 
 
 def batch_norm_inference_row(rng, dtype, size):
@@ -119,11 +146,65 @@ def layer_norm_backward_row(rng, dtype, size):
     return Case(kernels.layer_norm_backward, arguments, expected, outputs=3, tolerance=tolerance)
 
 
+IMAGES = {"empty": (2, 0, 6, 3), "one": (1, 1, 1, 1), "odd": (5, 37, 66, 6), "large": (9, 1100, 36, 4)}
+
+
+def grouped(rng, dtype, size):
+    """x and dy (images, pixels, channels), gamma and beta, and how many groups there are."""
+    *shape, groups = IMAGES[size]
+    x = rng.uniform(-4, 4, shape) * rng.uniform(0.5, 2, shape[-1]) + rng.uniform(-3, 3, shape[-1])
+    gamma, beta = rng.uniform(-2, 2, (2, shape[-1]))
+    return [*[a.astype(dtype) for a in (x, rng.standard_normal(shape), gamma, beta)], groups]
+
+
+def groups_normalized(x, groups):
+    """xhat, mean and rstd, the last two (images, groups)."""
+    xl = x.astype(np.longdouble).reshape(*x.shape[:2], groups, x.shape[2] // groups)
+    if not x.size:
+        return xl.reshape(x.shape), np.zeros((len(x), groups)), np.ones((len(x), groups))
+    mean, rstd = xl.mean((1, 3)), 1 / np.sqrt(xl.var((1, 3)) + EPS)
+    xhat = (xl - mean[:, None, :, None]) * rstd[:, None, :, None]
+    return xhat.reshape(x.shape), mean, rstd
+
+
+def group_norm_row(rng, dtype, size):
+    x, _, gamma, beta, groups = grouped(rng, dtype, size)
+    xhat, mean, rstd = groups_normalized(x, groups)
+    expected = [rectified(xhat * gamma + beta, size), mean, rstd]
+    arguments = [np.zeros_like(x), np.zeros(mean.shape), np.zeros(mean.shape), x, gamma, beta, EPS, with_relu(size)]
+    return Case(kernels.group_norm, arguments, expected, outputs=3, tolerance=in_groups(x, groups))
+
+
+def group_norm_backward_row(rng, dtype, size):
+    x, dy, gamma, beta, groups = grouped(rng, dtype, size)
+    xhat, mean, rstd = groups_normalized(x, groups)
+    passed = let_through(dy.astype(np.longdouble), xhat * gamma + beta, size)
+    cut = (*x.shape[:2], groups, x.shape[2] // groups)
+    grown, xg, n = (passed * gamma).reshape(cut), xhat.reshape(cut), max(x.shape[1] * cut[3], 1)
+    means = [a.sum((1, 3), keepdims=True) / n for a in (grown, grown * xg)]
+    dx = (grown - means[0] - xg * means[1]) * rstd[:, None, :, None]
+    expected = [dx.reshape(x.shape), (passed * xhat).sum((0, 1)), passed.sum((0, 1))]
+    kept = mean.astype(np.float64), rstd.astype(np.float64)
+    arguments = [np.zeros_like(x), *np.zeros((2, len(gamma)), dtype), dy, x, *kept, gamma, beta, with_relu(size)]
+    # A single element leaves nothing of its gradient but what was rounded, 300 times as large.
+    tolerance = max(in_groups(x, groups), rstd.max(initial=0) if n == 1 else 0)
+    return Case(kernels.group_norm_backward, arguments, expected, outputs=3, tolerance=tolerance)
+
+
+def in_groups(x, groups):
+    """As `rounding`, for the sums over a group's elements, and over all images."""
+    return 8 if x.dtype == np.float32 else max(8, x.shape[0] * x.shape[1])
+
+
 CASES = {
     "batch_norm": batch_norm_row,
     "batch_norm_backward": batch_norm_backward_row,
+    "batch_norm_add_relu": batch_norm_add_relu_row,
+    "batch_norm_add_relu_backward": batch_norm_add_relu_backward_row,
     "batch_norm_inference": batch_norm_inference_row,
     "batch_norm_inference_backward": batch_norm_inference_backward_row,
+    "group_norm": group_norm_row,
+    "group_norm_backward": group_norm_backward_row,
     "layer_norm": layer_norm_row,
     "layer_norm_backward": layer_norm_backward_row,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import warnings
 
@@ -9,7 +10,7 @@ import numpy as np
 
 import batten
 import batten.nn.functional as F  # noqa: N812
-from batten.nn import activation, dropout, embedding, linear, loss, normalization
+from batten.nn import activation, convolution, dropout, embedding, group_norm, linear, loss, normalization
 
 from . import Row
 
@@ -127,6 +128,11 @@ def trained(x, *scale_and_shift):
     return F.batch_norm(x, None, None, *scale_and_shift, training=True)
 
 
+def met(x, z, weight=None, bias=None):
+    """Batch normalization at the end of a residual block."""
+    return normalization.normalized(x, None, None, weight, bias, True, 0.1, 1e-5, relu=True, z=z)
+
+
 def bent(running_mean=None, running_var=None):
     """Batch normalization with its relu."""
 
@@ -162,7 +168,46 @@ def with_activation(name):
     ]
 
 
+def convolved(activation=None, **arguments):
+    """A convolution of as many axes as its weights have behind two."""
+    named = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, **arguments}
+
+    def function(x, w, b=None):
+        return convolution.convolution(w.ndim - 2, x, w, b, **named, activation=activation)
+
+    return function
+
+
+def transposed(x, *given, **arguments):
+    return getattr(F, f"conv_transpose{given[0].ndim - 2}d")(x, *given, **arguments)
+
+
+def of_images(function):
+    """Convolutions: along one to three axes, in groups, of single images, without bias, of no images, and of views."""
+    return [
+        Row(function(), (2, 3, 5), (3, 3, 2), (3,)),
+        Row(function(padding=2, stride=3), (2, 3, 4), (3, 3, 3), (3,)),
+        Row(function(stride=(2, 1), padding=(1, 2), dilation=(1, 2)), (2, 2, 5, 4), (2, 2, 3, 2), (2,)),
+        Row(function(padding=1, groups=2), (2, 4, 3, 4), (4, 2, 3, 3), (4,)),
+        Row(function(padding=1, groups=3), (2, 3, 4, 3), (3, 1, 3, 3), (3,)),
+        Row(function(padding=1, stride=2), (2, 2, 3, 2, 4), (2, 2, 2, 2, 3), (2,)),
+        Row(function(padding=1), (3, 4, 4), (3, 3, 3, 3)),
+        Row(function(), (0, 3, 4, 4), (3, 3, 2, 2), (3,)),
+        Row(function(), (1, 1, 1, 1), (1, 1, 1, 1), (1,)),
+        Row(lambda x, w, b: function()(x.permute(0, 3, 1, 2), w.transpose(2, 3), b[::2]),
+            (2, 4, 3, 2), (2, 2, 3, 2), (4,)),
+        Row(lambda x: function()(x, x), (2, 2, 2, 2)),
+    ]  # fmt: skip
+
+
 ROWS = {
+    convolution.Convolution: [*of_images(convolved), Row(convolved(padding="same"), (1, 2, 5, 4), (3, 2, 2, 4), (3,))],
+    convolution.ConvolutionRelu: of_images(functools.partial(convolved, "relu")),
+    convolution.TransposedConvolution: [
+        *of_images(functools.partial(functools.partial, transposed)),
+        Row(functools.partial(transposed, stride=3, output_padding=2), (2, 2, 3), (2, 3, 2), (3,)),
+        Row(functools.partial(transposed, dilation=4, output_padding=3, padding=1), (2, 2, 3), (2, 3, 2), (3,)),
+    ],
     activation.LeakyReluOperation: activated(F.leaky_relu, 0.2, apart_from=[0]),
     activation.PreluOperation: [
         Row(F.prelu, KINKED, (1,)),
@@ -246,6 +291,21 @@ ROWS = {
         Row(lambda x, *p: F.layer_norm(x, (3,), *p), (0, 3), (3,), (3,)),
         Row(lambda x, *p: F.layer_norm(x, (0,), *p), (2, 0), (0,), (0,)),
     ],
+    group_norm.GroupNormOperation: [
+        Row(lambda x, *p: F.group_norm(x, 2, *p), (3, 4, 2, 3), (4,), (4,)),
+        Row(lambda x: F.group_norm(x, 1, eps=0.1), (2, 4, 3)),
+        Row(lambda x, b: F.group_norm(x, 4, None, b), (2, 4, 5), (4,)),
+        Row(lambda x, *p: F.group_norm(x, 2, *p), (5, 6), (6,), (6,)),
+        Row(lambda x, w, b: F.group_norm(x.permute(0, 3, 1, 2), 3, w[::2], b), (2, 4, 5, 6), (12,), (6,)),
+        Row(lambda x, *p: F.group_norm(x, 2, *p), (0, 4, 3), (4,), (4,)),
+        Row(lambda x, *p: F.group_norm(x, 2, *p), (2, 4, 0), (4,), (4,)),
+    ],
+    group_norm.GroupNormRelu: [
+        Row(lambda x, *p: group_norm.normalized(x, 2, *p, 1e-5, True), (3, 4, 2, 3), (4,), (4,)),
+        Row(lambda x: group_norm.normalized(x, 2, None, None, 1e-5, True), (3, 4, 5)),
+        Row(lambda x, w: group_norm.normalized(x, 2, w, None, 1e-5, True), (2, 4, 40), (4,)),
+        Row(lambda x, w, b: group_norm.normalized(x, 1, w, b[::2], 1e-5, True), (5, 3), (3,), (6,)),
+    ],
     normalization.BatchNorm: [
         Row(trained, (5, 3), (3,), (3,)),
         Row(trained, (5, 3), (3,)),
@@ -270,6 +330,14 @@ ROWS = {
         Row(lambda x, w, b: bent()(x.T, w[::2], b[::2]), (3, 4), (6,), (6,)),
         Row(bent(), (70, 3), (3,), (3,)),
         Row(bent(), (0, 3), (3,), (3,)),
+    ],
+    normalization.BatchNormAddRelu: [
+        Row(met, (5, 3), (5, 3), (3,), (3,)),
+        Row(met, (5, 3), (5, 3)),
+        Row(met, (2, 3, 4), (2, 3, 4), (3,), (3,)),
+        Row(lambda x, z, w, b: met(x.T, z, w[::2], b[::2]), (3, 4), (4, 3), (6,), (6,)),
+        Row(lambda x, z, w, b: met(x.permute(0, 3, 1, 2), z, w, b), (2, 4, 5, 3), (2, 3, 4, 5), (3,), (3,)),
+        Row(met, (0, 3), (0, 3), (3,), (3,)),
     ],
     normalization.BatchNormInferenceRelu: [
         Row(bent(MEAN, VAR), (5, 3), (3,), (3,)),

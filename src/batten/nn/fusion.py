@@ -1,6 +1,8 @@
 """Neighbours that Sequential computes in one call.
 
-    BatchNorm1d, ReLU                    x is normalized and bent in one pass, and so is its gradient
+    Conv1d | 2d | 3d, ReLU               the relu is applied where the convolution writes its result
+    BatchNorm1d | 2d | 3d, ReLU          x is normalized and bent in one pass, and so is its gradient
+    GroupNorm, ReLU                      the same
     Linear, ReLU | Sigmoid | Tanh        the activation is applied where gemm writes its result
 
 The first module of a pair has a method `_activated(input, activation)`, which returns what the second
@@ -11,18 +13,30 @@ between them.  That is looked up in each forward, so modules, hooks and modes ma
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from .. import operations
 from .activation import ReLU, Sigmoid, Tanh
+from .convolution import Conv1d, Conv2d, Conv3d
+from .group_norm import GroupNorm
 from .linear import Linear
 from .module import Module
-from .normalization import BatchNorm1d
+from .normalization import BatchNorm1d, BatchNorm2d, BatchNorm3d, BatchNormModule
+
+if TYPE_CHECKING:
+    from ..tensor import Tensor
 
 __all__: list[str] = []
 
 # first module -> the one behind it -> what the first is to apply
 FUSIONS: dict[Any, dict[Any, str]] = {
+    Conv1d: {ReLU: "relu"},
+    Conv2d: {ReLU: "relu"},
+    Conv3d: {ReLU: "relu"},
     BatchNorm1d: {ReLU: "relu"},
+    BatchNorm2d: {ReLU: "relu"},
+    BatchNorm3d: {ReLU: "relu"},
+    GroupNorm: {ReLU: "relu"},
     Linear: {ReLU: "relu", Sigmoid: "sigmoid", Tanh: "tanh"},
 }
 CALL = Module.__call__
@@ -33,6 +47,21 @@ def fused(first: Any, second: Any) -> str | None:
     """The activation that a module of the table is to apply itself, instead of calling the one behind it; or None."""
     activation = FUSIONS[type(first)].get(type(second))
     return activation if activation and as_defined(first) and as_defined(second) else None
+
+
+def residual(norm: Any, input: Tensor, z: Tensor) -> Tensor:
+    """relu(norm(input) + z): the end of a residual block, in one pass where norm is a BatchNorm of the table.
+
+    >>> import batten
+    >>> from batten.nn.fusion import residual
+    >>> residual(batten.nn.BatchNorm1d(1), batten.tensor([[1.0], [3.0]]), batten.tensor([[0.5], [0.5]])).detach()
+    tensor([[0.0000],
+            [1.5000]])
+    """
+    alike = input.shape == z.shape and input.dtype == z.dtype
+    if alike and type(norm) in FUSIONS and isinstance(norm, BatchNormModule) and as_defined(norm):
+        return norm._activated(input, "relu", z)
+    return operations.relu(norm(input) + z)
 
 
 def as_defined(module: Module) -> bool:

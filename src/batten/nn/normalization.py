@@ -19,25 +19,35 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from .. import _kernels as kernels
-from .. import dtypes
+from .. import dtypes, operations
 from ..autograd import Operation
 from ..creation import empty, ones, tensor, zeros
 from ..operations.families import contiguous, copied
 from ..operations.promotion import Operand, floats
-from ..operations.softmax import from_rows, rows_of
 from . import init
+from .layout import channels_first, channels_last
 from .module import Module
 from .parameter import Parameter
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
-__all__ = ["BatchNorm1d", "LayerNorm"]
+__all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "LayerNorm"]
+
+
+def pixels(x: np.ndarray) -> np.ndarray:
+    """(N, C, *) as a matrix in C order with a row for each pixel: a view where the channels lie last, else a copy."""
+    return contiguous(x) if x.ndim == 2 else channels_last(x).reshape(x.size // (x.shape[1] or 1), x.shape[1])
+
+
+def images(rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Such a matrix as a view (N, C, *) again."""
+    return rows if len(shape) == 2 else channels_first(rows.reshape(shape[0], *shape[2:], shape[1]))
 
 
 class BatchNorm(Operation):
@@ -53,7 +63,7 @@ class BatchNorm(Operation):
     weight: Any
 
     def forward(self, x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None) -> np.ndarray:
-        self.x = rows = rows_of(x, 1)
+        self.x = rows = pixels(x)
         self.weight = vector(weight)
         self.statistics = kernels.empty((3, rows.shape[1]), dtypes.float64)
         y = kernels.batch_norm(
@@ -68,12 +78,12 @@ class BatchNorm(Operation):
             self.momentum,
             self.relu,
         )
-        return from_rows(y, x.shape, 1)
+        return images(y, x.shape)
 
     def backward(self, dy: np.ndarray) -> tuple[np.ndarray | None, ...]:
         dx, dweight, dbias = gradients(self, dy)
-        kernels.batch_norm_backward(dx, dweight, dbias, rows_of(dy, 1), self.x, self.statistics, self.weight, self.relu)
-        return from_rows(dx, dy.shape, 1), dweight, dbias
+        kernels.batch_norm_backward(dx, dweight, dbias, pixels(dy), self.x, self.statistics, self.weight, self.relu)
+        return images(dx, dy.shape), dweight, dbias
 
 
 class BatchNormRelu(BatchNorm):
@@ -91,6 +101,44 @@ class BatchNormRelu(BatchNorm):
         return "ReluBackward0"  # the last of the two, as if they were apart
 
 
+class BatchNormAddRelu(BatchNorm):
+    """relu(y + z), where the two ways through a residual block meet: three walks over the memory fewer than apart.
+
+    z's gradient is what relu lets through, of which those of the normalization are made, too.
+    """
+
+    __slots__ = ("y",)
+
+    def forward(  # type: ignore[override]
+        self, x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, z: np.ndarray
+    ) -> np.ndarray:
+        self.x = rows = pixels(x)
+        self.weight = vector(weight)
+        self.statistics = kernels.empty((3, rows.shape[1]), dtypes.float64)
+        self.y = kernels.batch_norm_add_relu(
+            kernels.empty_like(rows),
+            self.statistics,
+            self.running_mean,
+            self.running_var,
+            rows,
+            pixels(z),
+            self.weight,
+            vector(bias),
+            self.eps,
+            self.momentum,
+        )
+        return images(self.y, x.shape)
+
+    def backward(self, dy: np.ndarray) -> tuple[np.ndarray | None, ...]:
+        dx, dweight, dbias = gradients(self, dy)
+        dz = kernels.empty_like(dx)
+        kept = self.y, self.x, self.statistics, self.weight
+        kernels.batch_norm_add_relu_backward(dx, dz, dweight, dbias, pixels(dy), *kept)
+        return images(dx, dy.shape), dweight, dbias, images(dz, dy.shape)
+
+    name = BatchNormRelu.name
+
+
 class BatchNormInference(Operation):
     """Normalization by given statistics: for each channel a straight line."""
 
@@ -106,17 +154,17 @@ class BatchNormInference(Operation):
     def forward(
         self, x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, mean: np.ndarray, var: np.ndarray
     ) -> np.ndarray:
-        self.x = rows = rows_of(x, 1)
+        self.x = rows = pixels(x)
         self.weight, self.mean, self.var = vector(weight), vector(mean), vector(var)
         y = kernels.empty_like(rows)
         kernels.batch_norm_inference(y, rows, self.mean, self.var, self.weight, vector(bias), self.eps, self.relu)
-        return from_rows(y, x.shape, 1)
+        return images(y, x.shape)
 
     def backward(self, dy: np.ndarray) -> tuple[np.ndarray | None, ...]:
         dx, dweight, dbias = gradients(self, dy)
         given = self.x, self.mean, self.var, self.weight, self.shift, self.eps, self.relu
-        kernels.batch_norm_inference_backward(dx, dweight, dbias, rows_of(dy, 1), *given)
-        return from_rows(dx, dy.shape, 1), dweight, dbias, None, None
+        kernels.batch_norm_inference_backward(dx, dweight, dbias, pixels(dy), *given)
+        return images(dx, dy.shape), dweight, dbias, None, None
 
 
 class BatchNormInferenceRelu(BatchNormInference):
@@ -191,8 +239,9 @@ def normalized(
     momentum: float,
     eps: float,
     relu: bool,
+    z: Tensor | None = None,
 ) -> Tensor:
-    """batch_norm, and relu of that if asked for."""
+    """batch_norm, and relu of that if asked for, and of that and z if there is one, of its shape and type."""
     x = floats("batch_norm", input)
     shape = x.array.shape
     if len(shape) < 2:
@@ -206,6 +255,8 @@ def normalized(
     if not training:
         if mean is None:
             raise ValueError("batch_norm expects running_mean and running_var unless training=True, got None")
+        if z is not None:
+            return operations.relu(BatchNormInference.apply(x, w, b, mean, var, eps=eps) + z)
         return (BatchNormInferenceRelu if relu else BatchNormInference).apply(x, w, b, mean, var, eps=eps)
     if shape[0] * math.prod(shape[2:]) == 1:
         raise ValueError(
@@ -213,10 +264,12 @@ def normalized(
             "one value is its own mean, so that nothing but the bias would be left of it; take larger batches "
             "(drop_last=True leaves out a last one that is too small), or call eval() to use the running statistics"
         )
-    y = (BatchNormRelu if relu else BatchNorm).apply(
+    kind = BatchNorm if not relu else BatchNormRelu if z is None else BatchNormAddRelu
+    y = kind.apply(
         x,
         w,
         b,
+        *([] if z is None else [z]),
         running_mean=None if mean is None else mean.array,
         running_var=None if var is None else var.array,
         momentum=momentum,
@@ -251,23 +304,16 @@ def constants(name: str, v: Operand | None, x: Tensor) -> Any:
     return t
 
 
-class BatchNorm1d(Module):
-    """Batch normalization of (N, num_features) or (N, num_features, L); the result has the same shape.
+class BatchNormModule(Module):
+    """What all classes of batch normalization are but the shapes that they take.
 
     In training by the statistics of the batch, which running_mean and running_var follow:
     running = (1 - momentum) running + momentum × batch's, or the average over all
     batches where momentum is None.  In evaluation by the running statistics; by the
     batch's if track_running_stats is False.
-
-    >>> import batten
-    >>> layer = batten.nn.BatchNorm1d(2)
-    >>> layer(batten.tensor([[1.0, 10.0], [3.0, 30.0]])).detach()
-    tensor([[-1.0000, -1.0000],
-            [ 1.0000,  1.0000]])
-    >>> layer.running_mean
-    tensor([0.2000, 2.0000])
     """
 
+    spatial: ClassVar[dict[int, str]]  # the ranks that a class takes, and the axes behind the channels
     weight: Parameter | None
     bias: Parameter | None
     running_mean: Any
@@ -315,12 +361,12 @@ class BatchNorm1d(Module):
     def forward(self, input: Tensor) -> Tensor:
         return self._activated(input, None)
 
-    def _activated(self, input: Tensor, activation: str | None) -> Tensor:
-        """What forward returns, or what an activation makes of that."""
+    def _activated(self, input: Tensor, activation: str | None, z: Tensor | None = None) -> Tensor:
+        """What forward returns, or what an activation makes of that, or of the sum with z."""
         shape = input.shape
-        if len(shape) not in (2, 3) or shape[1] != self.num_features:
-            n = self.num_features
-            raise ValueError(f"BatchNorm1d expects (N, {n}) or (N, {n}, L), got {list(shape)}")
+        if len(shape) not in self.spatial or shape[1] != self.num_features:
+            expected = " or ".join([f"(N, {self.num_features}{axes})" for axes in self.spatial.values()])
+            raise ValueError(f"{type(self).__name__} expects {expected}, got {list(shape)}")
         following = self.training and self.track_running_stats and self.running_mean is not None
         momentum = self.momentum
         if momentum is None:
@@ -336,6 +382,7 @@ class BatchNorm1d(Module):
             momentum,
             self.eps,
             activation == "relu",
+            z,
         )
         if following:  # what add_(1) does, which would take half of the time of a small batch
             self.num_batches_tracked.array[()] += 1
@@ -347,6 +394,43 @@ class BatchNorm1d(Module):
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
             f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
         )
+
+
+class BatchNorm1d(BatchNormModule):
+    """Batch normalization of (N, num_features) or (N, num_features, L); the result has the same shape.
+
+    >>> import batten
+    >>> layer = batten.nn.BatchNorm1d(2)
+    >>> layer(batten.tensor([[1.0, 10.0], [3.0, 30.0]])).detach()
+    tensor([[-1.0000, -1.0000],
+            [ 1.0000,  1.0000]])
+    >>> layer.running_mean
+    tensor([0.2000, 2.0000])
+    """
+
+    spatial: ClassVar = {2: "", 3: ", L"}
+
+
+class BatchNorm2d(BatchNormModule):
+    """Batch normalization of images (N, num_features, H, W): each channel over all pixels of the batch.
+
+    >>> import batten
+    >>> batten.nn.BatchNorm2d(1)(batten.tensor([[[[1.0, 3.0]]]])).detach()
+    tensor([[[[-1.0000,  1.0000]]]])
+    """
+
+    spatial: ClassVar = {4: ", H, W"}
+
+
+class BatchNorm3d(BatchNormModule):
+    """Batch normalization of volumes (N, num_features, D, H, W): each channel over all voxels of the batch.
+
+    >>> import batten
+    >>> batten.nn.BatchNorm3d(16)(batten.ones(2, 16, 3, 4, 5)).shape
+    (2, 16, 3, 4, 5)
+    """
+
+    spatial: ClassVar = {5: ", D, H, W"}
 
 
 class LayerNormOperation(Operation):

@@ -1,0 +1,259 @@
+/* Walks over a matrix whose columns are the lanes of vectors, for normalizations of channels.
+ *
+ * The matrix is cut into tiles.  One walk finds two sums a column, in double precision and
+ * of d = x - mean; another writes
+ *
+ *     y = act((x - mean) scale + shift)     with three numbers a column,
+ *
+ * where act is nothing, relu, or relu of the sum with another matrix.  The sums of what
+ * relu stops backward find its sign by the same operations on the same numbers, so that
+ * nobody need keep its result or a mask. */
+#ifndef BATTEN_COLUMNS_H
+#define BATTEN_COLUMNS_H
+
+#include "kernel.h"
+#include <string.h>
+
+enum { ROWS = BATTEN_TILE_ROWS, COLUMNS = 512, FINISHED = 128 };
+
+struct tile {
+    size_t row, column, height, width;
+};
+
+/* Tiles have COLUMNS columns, and the last one in a row also those that are left over:
+ * none is narrower than that unless the matrix is.  Then they are the higher. */
+static size_t tiles_across(size_t cols)
+{
+    return cols < COLUMNS ? 1 : cols / COLUMNS;
+}
+
+static size_t tile_rows(size_t cols)
+{
+    return cols > 0 && cols < COLUMNS ? COLUMNS / cols * ROWS : ROWS;
+}
+
+static size_t tiles_down(size_t rows, size_t cols)
+{
+    return blocks_of(rows, tile_rows(cols));
+}
+
+static size_t tiles(size_t rows, size_t cols)
+{
+    return tiles_down(rows, cols) * tiles_across(cols);
+}
+
+static struct tile tile_at(size_t i, size_t rows, size_t cols)
+{
+    const size_t across = tiles_across(cols), height = tile_rows(cols), row = i / across * height,
+                 column = i % across * COLUMNS;
+    return (struct tile){row, column, smaller(height, rows - row), i % across + 1 < across ? COLUMNS : cols - column};
+}
+
+/* What a walk knows of the columns of its tile. */
+struct columns {
+    real mean[2 * COLUMNS], scale[2 * COLUMNS], shift[2 * COLUMNS];
+};
+
+static inline real normalized(real x, real mean, real scale, real shift)
+{
+    return (x - mean) * scale + shift;
+}
+
+/* The sums of two terms an element, with d = x - mean: of d and d^2, or of dy and d dy,
+ * where dy may be stopped by a relu behind y. */
+enum terms { OF_X, OF_DY, OF_DY_BEFORE_RELU };
+
+/* As many numbers as there are doubles in a register, in the type and in double. */
+enum { LANES = VBYTES / sizeof(double) };
+typedef real narrow __attribute__((vector_size(LANES * sizeof(real))));
+typedef real loose __attribute__((vector_size(LANES * sizeof(real)), aligned(sizeof(real)), may_alias));
+typedef double wide __attribute__((vector_size(VBYTES)));
+typedef double loose_wide __attribute__((vector_size(VBYTES), aligned(sizeof(double)), may_alias));
+
+/* The numbers in double.  They are named one by one because GCC 12 makes a single
+ * instruction of that, and several of __builtin_convertvector. */
+static inline __attribute__((always_inline)) wide widened(narrow x)
+{
+#if VBYTES == 64
+    return (wide){x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7]};
+#elif VBYTES == 32
+    return (wide){x[0], x[1], x[2], x[3]};
+#else
+    return (wide){x[0], x[1]};
+#endif
+}
+
+/* dy where relu let y through. */
+static inline __attribute__((always_inline)) narrow let_through(narrow dy, narrow y)
+{
+    const __typeof__(y <= y) stopped = y <= (narrow){0}, bits = (__typeof__(y <= y))dy;
+    return (narrow)(bits & ~stopped);
+}
+
+/* first, second = the sums of `vectors` vectors of columns, as many as there are registers
+ * for.  Processors do not fetch ahead what is read in so short pieces, so each row asks
+ * for the piece that the next strip reads, `next` elements on.  The accumulators have names because GCC 12
+ * writes an array of them to the stack at every step. */
+#if VBYTES == 64 || defined(__aarch64__)
+#define EACH_VECTOR(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
+enum { VECTORS = 8, STRIP = VECTORS * LANES };
+#else
+#define EACH_VECTOR(DO) DO(0) DO(1) DO(2) DO(3)
+enum { VECTORS = 4, STRIP = VECTORS * LANES };
+#endif
+
+enum { LINE = 64 / sizeof(real) }; /* of a cache */
+
+#define OF_COLUMNS(v, i) ((const loose *)((v) + j))[i < vectors ? i : 0]
+#define LOAD(i)                                                                        \
+    const narrow mean##i = OF_COLUMNS(c->mean, i), scale##i = OF_COLUMNS(c->scale, i), \
+                 shift##i = OF_COLUMNS(c->shift, i);                                   \
+    const wide center##i = widened(mean##i);                                           \
+    wide first##i = {0}, second##i = {0};
+#define ADD(i)                                                                                            \
+    if (i < vectors) {                                                                                    \
+        const narrow value = ((const loose *)x)[i];                                                       \
+        const wide d = widened(value) - center##i;                                                        \
+        wide term = d;                                                                                    \
+        if (terms == OF_DY)                                                                               \
+            term = widened(((const loose *)dy)[i]);                                                       \
+        if (terms == OF_DY_BEFORE_RELU)                                                                   \
+            term = widened(let_through(((const loose *)dy)[i], (value - mean##i) * scale##i + shift##i)); \
+        first##i += term;                                                                                 \
+        second##i += d * term;                                                                            \
+    }
+#define STORE(i)                                     \
+    if (i < vectors) {                               \
+        ((loose_wide *)(first + j))[i] = first##i;   \
+        ((loose_wide *)(second + j))[i] = second##i; \
+    }
+static inline
+    __attribute__((always_inline)) void sum_strip(double *first, double *second, const real *x, const real *dy,
+                                                  const struct columns *c, size_t j, size_t rows, size_t cols,
+                                                  size_t next, const int vectors, const enum terms terms)
+{
+    EACH_VECTOR(LOAD)
+    for (x += j, dy += j; rows > 0; rows--, x += cols, dy += cols) {
+        for (size_t k = next; vectors == VECTORS && k < next + STRIP; k += LINE) {
+            __builtin_prefetch(x + k, 0, 2);
+            if (terms != OF_X)
+                __builtin_prefetch(dy + k, 0, 2);
+        }
+        EACH_VECTOR(ADD)
+    }
+    EACH_VECTOR(STORE)
+}
+
+/* Adds the sums of some rows, one element after the other. */
+static inline __attribute__((always_inline)) void sum_rows(double *first, double *second, const real *x, const real *dy,
+                                                           const struct columns *c, size_t rows, size_t cols,
+                                                           const enum terms terms)
+{
+    for (; rows > 0; rows--, x += cols, dy += cols)
+        for (size_t j = 0; j < cols; j++) {
+            const double d = (double)x[j] - c->mean[j];
+            double term = terms == OF_X ? d : dy[j];
+            if (terms == OF_DY_BEFORE_RELU && normalized(x[j], c->mean[j], c->scale[j], c->shift[j]) <= 0)
+                term = 0;
+            first[j] += term;
+            second[j] += d * term;
+        }
+}
+
+/* How many rows of a narrow matrix are read as one row of a wider one, which is of whole strips. */
+static size_t rows_in_one(size_t cols)
+{
+    const size_t power = cols & -cols, rows = power && power < STRIP ? STRIP / power : 1;
+    return rows * cols <= COLUMNS ? rows : 1;
+}
+
+/* first, second = the sums of a tile's columns.  Where fewer columns are left than a
+ * vector has lanes, the last vector begins before them: some sums are found twice. */
+static inline __attribute__((always_inline)) void sum_tile(double *first, double *second, const real *x, const real *dy,
+                                                           struct columns *c, struct tile t, size_t cols,
+                                                           const enum terms terms)
+{
+    const size_t at = t.row * cols + t.column, joined = rows_in_one(cols), rows = t.height / joined,
+                 width = joined * t.width, step = joined * cols, vectors = width / LANES * LANES;
+    double sums[2][2 * COLUMNS];
+    size_t j = 0;
+    for (size_t k = t.width; k < width; k++) {
+        c->mean[k] = c->mean[k - t.width];
+        c->scale[k] = c->scale[k - t.width];
+        c->shift[k] = c->shift[k - t.width];
+    }
+    for (; j + STRIP <= vectors; j += STRIP)
+        sum_strip(sums[0], sums[1], x + at, dy + at, c, j, rows, step,
+                  j + 2 * STRIP <= vectors ? STRIP : rows * step - j, VECTORS, terms);
+    for (; j < vectors; j += LANES)
+        sum_strip(sums[0], sums[1], x + at, dy + at, c, j, rows, step, 0, 1, terms);
+    if (j < width)
+        sum_strip(sums[0], sums[1], x + at, dy + at, c, width - LANES, rows, step, 0, 1, terms);
+    memcpy(first, sums[0], t.width * sizeof(double));
+    memcpy(second, sums[1], t.width * sizeof(double));
+    for (size_t k = t.width; k < width; k += t.width) {
+        PRAGMA(omp simd)
+        for (j = 0; j < t.width; j++) {
+            first[j] += sums[0][k + j];
+            second[j] += sums[1][k + j];
+        }
+    }
+    const size_t done = at + rows * step;
+    sum_rows(first, second, x + done, dy + done, c, t.height % joined, cols, terms);
+}
+
+static void sum_tile_forward(double *first, double *second, const real *x, struct tile t, size_t cols)
+{
+    struct columns c; /* nobody knows the mean yet: the first row takes its place */
+    memcpy(c.mean, x + t.column, t.width * sizeof(real));
+    sum_tile(first, second, x, x, &c, t, cols, OF_X);
+}
+
+static void sum_tile_backward(double *first, double *second, const real *dy, const real *x, struct columns *c,
+                              struct tile t, size_t cols, int relu)
+{
+    if (relu)
+        sum_tile(first, second, x, dy, c, t, cols, OF_DY_BEFORE_RELU);
+    else
+        sum_tile(first, second, x, dy, c, t, cols, OF_DY);
+}
+
+/* Without rows all sums are nought. */
+static void no_gradients(real *dgamma, real *dbeta, size_t cols)
+{
+    for (size_t j = 0; j < cols; j++) {
+        if (dgamma)
+            dgamma[j] = 0;
+        if (dbeta)
+            dbeta[j] = 0;
+    }
+}
+
+static inline __attribute__((always_inline)) void write_rows(real *y, const real *x, const real *z,
+                                                             const struct columns *c, struct tile t, size_t cols,
+                                                             const int relu, const int added)
+{
+    for (size_t i = 0; i < t.height; i++) {
+        const size_t at = (t.row + i) * cols + t.column;
+        PRAGMA(omp simd)
+        for (size_t j = 0; j < t.width; j++) {
+            real value = normalized(x[at + j], c->mean[j], c->scale[j], c->shift[j]);
+            if (added)
+                value += z[at + j];
+            y[at + j] = relu && value < 0 ? 0 : value;
+        }
+    }
+}
+
+static void write_tile(real *y, const real *x, const real *z, const struct columns *c, struct tile t, size_t cols,
+                       int relu)
+{
+    if (z)
+        write_rows(y, x, z, c, t, cols, 1, 1);
+    else if (relu)
+        write_rows(y, x, z, c, t, cols, 1, 0);
+    else
+        write_rows(y, x, z, c, t, cols, 0, 0);
+}
+
+#endif
