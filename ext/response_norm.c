@@ -27,13 +27,14 @@ struct windows {
     real scale, beta, k;
 };
 
-static struct windows windows_of(size_t cols, size_t size, double alpha, double beta, double k)
+/* Windows of terms, or, with two reaches, windows of terms that are made from windows. */
+static struct windows windows_of(size_t cols, size_t size, double alpha, double beta, double k, size_t reaches)
 {
     struct windows w = {.cols = cols, .scale = (real)(alpha / (double)size), .beta = (real)beta, .k = (real)k};
     w.before = smaller(size / 2, cols - 1);
     w.after = smaller((size - 1) / 2, cols - 1);
     w.size = w.before + 1 + w.after;
-    w.stride = smaller(cols, CHANNELS) + 2 * (smaller(w.size, SPAN) - 1);
+    w.stride = smaller(cols, CHANNELS) + reaches * (smaller(w.size, SPAN) - 1);
     w.rows = ELEMENTS / w.stride;
     return w;
 }
@@ -105,15 +106,18 @@ static inline void add_windows(real *sums, const real *terms, size_t n, size_t s
     }
 }
 
+/* ((1 - e)^(-1/4) - 1) / e for |e| <= 1/8, as in elementary.h */
+static const real ROOT[] = {0.25, 0.1562445106, 0.1171825967, 0.0966156763, 0.0821837855};
+
 /* d^(-1/4) of a normal d.  A quarter of d's bits leads to a guess z whose fourth power is off by an
- * eighth at most; from e = 1 - d z^4 each step leaves an error of the order of e^3. */
+ * eighth at most: d z^4 = 1 - e.  In double a step of Newton's kind follows, whose error is of the order of e^3. */
 static inline real inverse_fourth_root(real d)
 {
     const double guess = 1.25 * (BIAS - 0.05) * (double)((bits)1 << MANTISSA);
-    real z = real_of((bits)guess - (bits_of(d) >> 2));
-    PRAGMA(GCC unroll 3)
-    for (int step = 0; step < (sizeof(real) == sizeof(float) ? 2 : 3); step++) {
-        const real e = 1 - d * (z * z) * (z * z);
+    real z = real_of((bits)guess - (bits_of(d) >> 2)), e = 1 - d * (z * z) * (z * z);
+    z += z * e * POLYNOMIAL(ROOT, e);
+    if (sizeof(real) == sizeof(double)) {
+        e = 1 - d * (z * z) * (z * z);
         z += z * e * ((real)0.25 + (real)0.15625 * e);
     }
     return d == INFINITY ? 0 : z;
@@ -166,7 +170,7 @@ void KERNEL(response_norm)(real *y, const real *x, size_t rows, size_t cols, siz
 {
     if (!cols)
         return;
-    const struct windows w = windows_of(cols, size, alpha, beta, k);
+    const struct windows w = windows_of(cols, size, alpha, beta, k, 1);
     PARALLEL(COST * rows * cols, for (size_t i = 0; i < rows; i += w.rows)
         normalize_rows(y + i * cols, x + i * cols, smaller(w.rows, rows - i), &w););
 }
@@ -178,7 +182,8 @@ void KERNEL(response_norm)(real *y, const real *x, size_t rows, size_t cols, siz
  * over the c' whose windows have c in them: c - (size - 1) / 2 <= c' <= c + size / 2. */
 static void normalize_rows_backward(real *dx, const real *dy, const real *x, size_t rows, const struct windows *w)
 {
-    real p[ROOM], q[ROOM], terms[ROOM] __attribute__((aligned(VBYTES))), sums[ROOM] __attribute__((aligned(VBYTES)));
+    real p[ROOM], q[ROOM], own_p[ROOM], terms[ROOM] __attribute__((aligned(VBYTES))),
+        sums[ROOM] __attribute__((aligned(VBYTES)));
     const real slope = 2 * w->scale * w->beta;
     const size_t n = rows * w->stride;
     for (size_t c = 0; c < w->cols; c += CHANNELS) {
@@ -190,9 +195,9 @@ static void normalize_rows_backward(real *dx, const real *dy, const real *x, siz
             FILL(terms, reached, w, dy[at] * x[at] * q[i]);
             add_windows(sums, terms, n, span, step == 0);
             if (step <= w->after && w->after < step + span) /* then own channels are among those that are reached */
-                EACH_CHANNEL(own, w, dx[at] = dy[at] * p[i + w->after - step];)
+                memcpy(own_p, p + w->after - step, n * sizeof(real));
         }
-        EACH_CHANNEL(own, w, dx[at] -= slope * x[at] * sums[i];)
+        EACH_CHANNEL(own, w, dx[at] = dy[at] * own_p[i] - slope * x[at] * sums[i];)
     }
 }
 
@@ -202,7 +207,7 @@ void KERNEL(response_norm_backward)(real *dx, const real *dy, const real *x, siz
 {
     if (!cols)
         return;
-    const struct windows w = windows_of(cols, size, alpha, beta, k);
+    const struct windows w = windows_of(cols, size, alpha, beta, k, 2);
     PARALLEL(2 * COST * rows * cols, for (size_t i = 0; i < rows; i += w.rows)
         normalize_rows_backward(dx + i * cols, dy + i * cols, x + i * cols, smaller(w.rows, rows - i), &w););
 }
