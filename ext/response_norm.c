@@ -86,11 +86,18 @@ static inline void clear(real *buffer, size_t first, size_t last)
     }
 
 /* sums[i] = terms[i] + ... + terms[i + span - 1], added to what is there unless this is the first step.
- * Several vectors at a time hide how long it takes to add. */
-enum { VECTORS = 4 };
-static inline void add_windows(real *sums, const real *terms, size_t n, size_t span, int first)
+ * Several vectors at a time hide how long it takes to add.  Processors do not fetch a strip ahead while
+ * this one is computed, so they are asked to: for what the next strip reads and, unless it is NULL, writes. */
+enum { VECTORS = 4, LINE = 64 / sizeof(real) };
+static inline void add_windows(real *sums, const real *terms, size_t n, size_t span, int first, const real *next_in,
+                               const real *next_out)
 {
     for (size_t i = 0; i < n; i += VECTORS * VLEN) {
+        for (size_t line = i; line < i + VECTORS * VLEN; line += LINE) {
+            __builtin_prefetch(next_in + line, 0, 2);
+            if (next_out)
+                __builtin_prefetch(next_out + line, 1, 2);
+        }
         vec total[VECTORS];
         PRAGMA(GCC unroll 4)
         for (size_t v = 0; v < VECTORS; v++)
@@ -124,8 +131,10 @@ static inline real inverse_fourth_root(real d)
 }
 
 /* p = d^-beta and, unless q is NULL, q = d^(-beta - 1).  With the usual beta = 3/4 they are z^3 and z^7,
- * z = d^(-1/4), which halves the time of the whole; but z is only sought where d is sure to be normal. */
-static inline void powers(real *p, real *q, const real *x, struct strip s, const struct windows *w)
+ * z = d^(-1/4), which halves the time of the whole; but z is only sought where d is sure to be normal.
+ * next_out is for add_windows. */
+static inline void powers(real *p, real *q, const real *x, struct strip s, const struct windows *w,
+                          const real *next_out)
 {
     real terms[ROOM] __attribute__((aligned(VBYTES))), sums[ROOM] __attribute__((aligned(VBYTES)));
     const size_t n = s.rows * w->stride;
@@ -133,7 +142,7 @@ static inline void powers(real *p, real *q, const real *x, struct strip s, const
         const size_t span = smaller(SPAN, w->size - step);
         const struct strip reached = {s.rows, s.n + span - 1, s.first - (ptrdiff_t)w->before + (ptrdiff_t)step};
         FILL(terms, reached, w, x[at] * x[at]);
-        add_windows(sums, terms, n, span, step == 0);
+        add_windows(sums, terms, n, span, step == 0, x + s.rows * w->cols, next_out);
     }
     if (w->beta == (real)0.75 && w->k >= SMALLEST && w->scale >= 0) {
         PRAGMA(omp simd)
@@ -159,7 +168,7 @@ static void normalize_rows(real *y, const real *x, size_t rows, const struct win
     real p[ROOM];
     for (size_t c = 0; c < w->cols; c += CHANNELS) {
         const struct strip own = {rows, smaller(CHANNELS, w->cols - c), (ptrdiff_t)c};
-        powers(p, NULL, x, own, w);
+        powers(p, NULL, x, own, w, y + rows * w->cols);
         EACH_CHANNEL(own, w, y[at] = x[at] * p[i];)
     }
 }
@@ -191,9 +200,9 @@ static void normalize_rows_backward(real *dx, const real *dy, const real *x, siz
         for (size_t step = 0; step < w->size; step += SPAN) {
             const size_t span = smaller(SPAN, w->size - step);
             const struct strip reached = {rows, own.n + span - 1, own.first - (ptrdiff_t)w->after + (ptrdiff_t)step};
-            powers(p, q, x, reached, w);
+            powers(p, q, x, reached, w, NULL);
             FILL(terms, reached, w, dy[at] * x[at] * q[i]);
-            add_windows(sums, terms, n, span, step == 0);
+            add_windows(sums, terms, n, span, step == 0, dy + rows * w->cols, dx + rows * w->cols);
             if (step <= w->after && w->after < step + span) /* then own channels are among those that are reached */
                 memcpy(own_p, p + w->after - step, n * sizeof(real));
         }
