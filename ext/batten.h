@@ -123,6 +123,7 @@ typedef struct {
 } batten_convolution;
 
 enum { BATTEN_PIXELS = 84 }; /* in a unit of direct work: whole tiles of every variant */
+enum { BATTEN_RUN = 32 };    /* terms next to each other that the tile reads where a strip has them, at least */
 enum { BATTEN_CHUNK = 512 }; /* terms of a pixel that a unit of direct weights' work has, at most */
 
 /* Chooses the algorithm and makes the plan; returns the bytes of scratch that the pass needs.
@@ -154,6 +155,19 @@ size_t batten_count_other(const int64_t *index, size_t n, int64_t value);
 /* ---- normalization ---- */
 
 enum { BATTEN_TILE_ROWS = 64, BATTEN_LAYER_ROWS = 32 }; /* their scratch has sums for every so many rows */
+
+/* ---- pooling ---- */
+
+/* How windows move over the three axes of images whose channels lie last: the taps k of
+ * output o are the inputs o stride - padding + k dilation, those that are there.  Along an
+ * axis with a stride of nought they are adaptive: from o in / out, rounded down, to
+ * (o + 1) in / out, rounded up, without padding; kernel is then as large as any of them. */
+typedef struct {
+    size_t images, channels;
+    size_t in[3], out[3], kernel[3], stride[3], padding[3], dilation[3];
+} batten_window;
+
+enum { BATTEN_BYTE_TAPS = 256 }; /* of windows up to this size, a tap's number is a byte */
 
 /* ---- probes of the machine ---- */
 

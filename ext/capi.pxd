@@ -68,6 +68,11 @@ cdef extern from "batten.h" nogil:
     size_t batten_find_outside(const int64_t *index, size_t n, int64_t end, const int64_t *ignored)
     size_t batten_count_other(const int64_t *index, size_t n, int64_t value)
 
+    ctypedef struct batten_window:
+        size_t images, channels
+        size_t size "in"[3]                     # `in` is a word of Cython's
+        size_t out[3], kernel[3], stride[3], padding[3], dilation[3]
+
     ctypedef struct batten_group:
         size_t count
         const size_t *starts
@@ -81,6 +86,7 @@ cdef extern from "batten.h" nogil:
     enum:
         BATTEN_TILE_ROWS
         BATTEN_LAYER_ROWS
+        BATTEN_BYTE_TAPS
         BATTEN_UNIT
 
 include "kernels.pxi"

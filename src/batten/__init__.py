@@ -18,6 +18,7 @@ from .autograd import set_grad_enabled as set_grad_enabled
 from .creation import *
 from .device import *
 from .dtypes import *
+from .memory import *
 from .operations import *
 from .precision import *
 from .random import *

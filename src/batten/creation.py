@@ -13,6 +13,7 @@ from . import _kernels as kernels
 from . import dtypes
 from .autograd import Variable, wrap
 from .device import check_device
+from .memory import empty_in, expect_format, preserve_format
 from .operations.axes import also_named
 from .operations.families import copied
 from .operations.promotion import as_operand, expect_fit, one_number, to_type
@@ -192,30 +193,59 @@ def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     return leaf(array, device, requires_grad)
 
 
-def zeros_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def memory_like(name: str, input: Any, dtype: Any, memory_format: Any) -> np.ndarray:
+    """Memory for a tensor of the shape, type and order of another one, where nothing else is asked for."""
+    expect_format(name, memory_format)
+    array = as_operand(input).array
+    return empty_in(name, memory_format, array, array.dtype if dtype is None else dtypes.as_dtype(dtype))
+
+
+def zeros_like(
+    input: Tensor,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = preserve_format,
+) -> Tensor:
     """Zeros in the shape and type of a tensor.
 
     >>> import batten
     >>> batten.zeros_like(batten.tensor([1, 2]))
     tensor([0, 0])
     """
-    array = as_operand(input).array
-    return filled(array.shape, 0, dtype or array.dtype, device, requires_grad)
+    array = memory_like("zeros_like", input, dtype, memory_format)
+    array.fill(0)
+    return leaf(array, device, requires_grad)
 
 
-def ones_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def ones_like(
+    input: Tensor,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = preserve_format,
+) -> Tensor:
     """Ones in the shape and type of a tensor.
 
     >>> import batten
     >>> batten.ones_like(batten.tensor([1.5, 2.5]))
     tensor([1., 1.])
     """
-    array = as_operand(input).array
-    return filled(array.shape, 1, dtype or array.dtype, device, requires_grad)
+    array = memory_like("ones_like", input, dtype, memory_format)
+    array.fill(1)
+    return leaf(array, device, requires_grad)
 
 
 def full_like(
-    input: Tensor, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    input: Tensor,
+    fill_value: Any,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = preserve_format,
 ) -> Tensor:
     """One number in the shape and type of a tensor.
 
@@ -223,19 +253,26 @@ def full_like(
     >>> batten.full_like(batten.tensor([1.5, 2.5]), 7)
     tensor([7., 7.])
     """
-    array = as_operand(input).array
-    return full(array.shape, fill_value, dtype=dtype or array.dtype, device=device, requires_grad=requires_grad)
+    array = memory_like("full_like", input, dtype, memory_format)
+    array.fill(one_number("full_like", fill_value, array.dtype).array)
+    return leaf(array, device, requires_grad)
 
 
-def empty_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def empty_like(
+    input: Tensor,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = preserve_format,
+) -> Tensor:
     """Whatever is in memory, in the shape and type of a tensor.
 
     >>> import batten
     >>> batten.empty_like(batten.ones(2, 3)).shape
     (2, 3)
     """
-    array = as_operand(input).array
-    return empty(array.shape, dtype=dtype or array.dtype, device=device, requires_grad=requires_grad)
+    return leaf(memory_like("empty_like", input, dtype, memory_format), device, requires_grad)
 
 
 def arange(

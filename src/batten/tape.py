@@ -18,6 +18,7 @@ operation of every step passes through here: `tape.pxd` gives `Variable`, `Node`
 from __future__ import annotations
 
 import heapq
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -369,14 +370,17 @@ def accumulate(leaves: dict[Any, Any]) -> None:
             before = leaf.gradient
             kernels.add(before.array, before.array, array)
             before.version[0] += 1
-        elif own and array.flags.c_contiguous:
+        elif own and lies_like(array, leaf.array):
             leaf.gradient = wrap(array)
         else:
             leaf.gradient = wrap(kernels.copy(kernels.empty_like(leaf.array), array))
 
 
 def alone(array: Any, arrived: Sequence[Any], results: Sequence[Any]) -> bool:
-    """Is a gradient that an operation returned nobody else's, nor a view of what may be?"""
+    """Is a gradient that an operation returned nobody else's, nor a view of what may be?
+
+    Images are views of their memory, which is theirs alone if they are all that refers to it.
+    """
     for other in arrived:
         if other is array:
             return False
@@ -384,7 +388,14 @@ def alone(array: Any, arrived: Sequence[Any], results: Sequence[Any]) -> bool:
     for other in results:
         if other is array:
             found += 1
-    return found == 1 and type(array.base) is not np.ndarray
+    if found != 1 or type(array.base) is not np.ndarray:
+        return found == 1
+    return array.base.size == array.size and array.flags.writeable and sys.getrefcount(array.base) == 2
+
+
+def lies_like(array: Any, model: Any) -> bool:
+    """Do the elements of an array lie in memory in the order of those of another one of its shape?"""
+    return array.strides == model.strides or (array.flags.c_contiguous and model.flags.c_contiguous)
 
 
 def leading_to(roots: Sequence[Any], wanted: Sequence[Any]) -> set[Operation]:

@@ -17,9 +17,11 @@ from . import autograd, dtypes, operations, random, tape
 from .autograd import Operation, Variable, wrap
 from .creation import empty, tensor
 from .device import CPU, check_device
+from .memory import contiguous_format, expect_format, lies_in, preserve_format
 from .operations import indexing, inplace
 from .operations.inplace import in_place
 from .operations.promotion import NUMBERS, to_type
+from .operations.shape import arranged
 from .printing import represent
 
 __all__ = ["Tensor", "tensor"]
@@ -154,9 +156,10 @@ class Tensor(Variable):
         strides = tuple([s // self.array.itemsize for s in self.array.strides])
         return strides if dim is None else strides[dim]
 
-    def is_contiguous(self) -> builtins.bool:
-        """Do its elements lie one after the other, the last axis' first?"""
-        return self.array.flags.c_contiguous
+    def is_contiguous(self, memory_format: Any = contiguous_format) -> builtins.bool:
+        """Do its elements lie one after the other, the last axis' first, or in the order of a memory format?"""
+        expect_format("is_contiguous", memory_format)
+        return lies_in(self.array, memory_format)
 
     def is_floating_point(self) -> builtins.bool:
         """Is its type float32 or float64?"""
@@ -203,8 +206,11 @@ class Tensor(Variable):
         copy: builtins.bool = False,
         *,
         device: Any = None,
+        memory_format: Any = preserve_format,
     ) -> Tensor:
         """In another type, itself if it has it already: `to(dtype)`, `to(other)`, `to("cpu")`, `to("cpu", dtype)`.
+
+        With a memory_format in that order of memory, too: `to(memory_format=batten.channels_last)`.
 
         >>> import batten
         >>> batten.tensor([1, 2]).to(batten.float64)
@@ -212,6 +218,9 @@ class Tensor(Variable):
         """
         dtype = requested_type(target, dtype, device)
         result = self if dtype is None else to_type(self, dtype)
+        expect_format("to", memory_format)
+        if memory_format is not preserve_format:
+            result = arranged("to", result, memory_format)
         return result.clone() if copy and result is self else result
 
     def cpu(self) -> Tensor:

@@ -9,7 +9,7 @@ of an array before one of the checks below has looked at it.
 
 cimport capi
 cimport numpy as cnp
-from capi cimport batten_dtype, batten_loop, batten_product
+from capi cimport batten_dtype, batten_loop, batten_product, batten_window
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
@@ -37,6 +37,7 @@ include "softmax.pxi"
 include "loss.pxi"
 include "embedding.pxi"
 include "normalization.pxi"
+include "pooling.pxi"
 include "response_norm.pxi"
 include "interpolation.pxi"
 include "optimizer.pxi"

@@ -47,7 +47,10 @@ def empty(shape, cnp.dtype dtype not None):
 
 
 def empty_like(cnp.ndarray x not None, cnp.dtype dtype=None):
-    """An uninitialised array of x's shape whose axes lie in memory in the order of x's."""
+    """An uninitialised array of x's shape whose axes lie in memory in the order of x's.
+
+    An axis that is repeated says nothing of the order, and stays behind those before it.
+    """
     if dtype is None:
         dtype = x.dtype
     if cnp.PyArray_IS_C_CONTIGUOUS(x):
@@ -58,7 +61,8 @@ def empty_like(cnp.ndarray x not None, cnp.dtype dtype=None):
     cdef cnp.npy_intp stride = dtype.itemsize
     for axis in range(x.ndim):
         place = axis
-        while place > 0 and llabs(x.strides[axis]) > llabs(x.strides[order[place - 1]]):
+        while place > 0 and x.strides[order[place - 1]] \
+                and llabs(x.strides[axis]) > llabs(x.strides[order[place - 1]]):
             order[place] = order[place - 1]
             place -= 1
         order[place] = axis

@@ -139,8 +139,12 @@ ROWS = {
     ],
     shape.Permute: [Row(lambda x: x.permute(2, 0, 1), (2, 3, 4)), Row(lambda x: x.mT, (2, 3)), *unary(lambda x: x.T)],
     shape.Expand: [Row(lambda x: x.expand(2, -1, 4), (3, 1)), Row(lambda x: x.expand(3), ())],
-    shape.Clone: unary(batten.clone),
-    shape.Contiguous: [Row(lambda x: x.T.contiguous(), (2, 3))],
+    shape.Clone: [
+        *unary(batten.clone),
+        Row(lambda x: x.T.contiguous(), (2, 3)),
+        Row(lambda x: x.contiguous(memory_format=batten.channels_last), (2, 3, 2, 2)),
+        Row(lambda x: x.to(memory_format=batten.channels_last_3d), (2, 3, 2, 1, 2)),
+    ],
     shape.Flip: [Row(lambda x: x.flip(0, -1), (2, 3, 4))],
     shape.Roll: [Row(lambda x: x.roll(2), (2, 3)), Row(lambda x: x.roll((1, -2), (0, 1)), (2, 3))],
     shape.Cat: [

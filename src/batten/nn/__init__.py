@@ -15,6 +15,7 @@ from .module import *
 from .normalization import *
 from .padding import *
 from .parameter import *
+from .pooling import *
 from .response_norm import *
 from .shuffle import *
 from .upsampling import *

@@ -88,7 +88,7 @@ class PreluOperation(Operation):
         wants_x, wants_weight = self.needs_input_grad
         dx = dweight = None
         if wants_x:
-            dx = kernels.prelu_backward(kernels.empty_like(dy), dy, self.x, self.slopes())
+            dx = kernels.prelu_backward(kernels.empty_like(self.x), dy, self.x, self.slopes())
         if wants_weight:
             dslopes = kernels.prelu_slope_backward(kernels.empty_like(dy), dy, self.x)
             dweight = unbroadcast(dslopes, self.slopes().shape).reshape(self.weight.shape)
@@ -112,7 +112,7 @@ class RreluOperation(Operation):
         return kernels.uniform(kernels.empty(self.x.shape, self.x.dtype), self.lower, self.upper, *self.draw)
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
-        return kernels.prelu_backward(kernels.empty_like(dy), dy, self.x, self.slopes())
+        return kernels.prelu_backward(kernels.empty_like(self.x), dy, self.x, self.slopes())
 
 
 class Relu6Operation(FromInput):

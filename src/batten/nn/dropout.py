@@ -16,6 +16,7 @@ import numpy as np
 
 from .. import _kernels as kernels
 from ..autograd import Operation
+from ..memory import empty_with_axes
 from ..operations.inplace import refuse_leaf, replace
 from ..operations.promotion import Operand, as_operand, floats
 from ..random import next_draw
@@ -51,9 +52,8 @@ def laid_out(x: np.ndarray, strides: tuple[int, ...]) -> np.ndarray:
     """x with strides that have no gaps: itself, or a copy."""
     if x.strides == strides:
         return x
-    order = sorted(range(x.ndim), key=lambda axis: -strides[axis])
-    memory = kernels.empty([x.shape[axis] for axis in order], x.dtype)
-    return kernels.copy(memory.transpose(np.argsort(order)), x)
+    axes = sorted(range(x.ndim), key=lambda axis: -strides[axis])
+    return kernels.copy(empty_with_axes(axes, x.shape, x.dtype), x)
 
 
 def dropout(input: Operand, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:

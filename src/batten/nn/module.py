@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
 from .. import dtypes
+from ..memory import expect_format, preserve_format
 from ..operations.inplace import zero_
 from ..operations.promotion import to_type
 from ..tensor import Tensor, requested_type
@@ -306,9 +307,20 @@ class Module:
     # In another type
 
     def to(
-        self, target: Any = None, dtype: Any = None, non_blocking: builtins.bool = False, *, device: Any = None
+        self,
+        target: Any = None,
+        dtype: Any = None,
+        non_blocking: builtins.bool = False,
+        *,
+        device: Any = None,
+        memory_format: Any = preserve_format,
     ) -> Self:
-        """Parameters and buffers of floats in another type: `to(dtype)`, `to(tensor)`, `to("cpu")`."""
+        """Parameters and buffers of floats in another type: `to(dtype)`, `to(tensor)`, `to("cpu")`.
+
+        A memory_format changes nothing: images lie with their channels last in any case, and parameters as kernels
+        want them.
+        """
+        expect_format("to", memory_format)
         wanted = requested_type(target, dtype, device)
         if wanted is None:
             return self

@@ -13,7 +13,7 @@ import numpy as np
 from .. import _kernels as kernels
 from ..autograd import Operation, wrap
 from .elementwise import Square
-from .families import Binary, FromInput, broadcast_shape, unbroadcast
+from .families import Binary, FromInput, broadcast_shape, result_memory, unbroadcast
 from .promotion import Operand, as_float, as_operand, fitted, meet, refuse_bools, to_type
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ class Where(Operation):
     def forward(self, condition: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         self.condition = condition
         self.shapes = x.shape, y.shape
-        z = kernels.empty(broadcast_shape("where", condition, x, y), x.dtype)
+        z = result_memory("where", condition, x, y)
         np.copyto(z, y)
         np.copyto(z, x, where=condition)
         return z

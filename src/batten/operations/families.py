@@ -6,13 +6,14 @@ A function y = f(x) is two lines beside one of these, its kernel and its gradien
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from .. import _kernels as kernels
 from ..autograd import Operation
+from ..memory import empty_with_axes
 from .promotion import refuse_bools
 
 __all__: list[str] = []
@@ -50,7 +51,7 @@ class FromInput(Unary):
         return self.compute(x)
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
-        return self.gradient(kernels.empty_like(dy), dy, self.x, self.a, self.b)
+        return self.gradient(kernels.empty_like(self.x), dy, self.x, self.a, self.b)
 
 
 class FromOutput(Unary):
@@ -63,7 +64,7 @@ class FromOutput(Unary):
         return self.y
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
-        return self.gradient(kernels.empty_like(dy), dy, self.y, self.a, self.b)
+        return self.gradient(kernels.empty_like(self.y), dy, self.y, self.a, self.b)
 
 
 class Binary(Operation):
@@ -88,7 +89,7 @@ class Binary(Operation):
             return np.asarray(self.numpy(x, y))
         if x.shape == y.shape or not y.ndim:
             return self.kernel(kernels.empty_like(x), x, y)
-        return self.kernel(kernels.empty(broadcast_shape(type(self).__name__, x, y), x.dtype), x, y)
+        return self.kernel(result_memory(type(self).__name__, x, y), x, y)
 
     def keep(self, x: np.ndarray, y: np.ndarray) -> None:
         """Keeps what the gradients need: nothing, unless a subclass says so."""
@@ -110,6 +111,15 @@ def broadcast_shape(name: str, *arrays: np.ndarray) -> tuple[int, ...]:
         raise ValueError(f"{name} expects shapes that broadcast to one, got {shapes}") from None
 
 
+def result_memory(name: str, *arrays: np.ndarray) -> np.ndarray:
+    """Memory for a result of arrays, of the last one's type, which lies as the first does that is not repeated."""
+    shape = broadcast_shape(name, *arrays)
+    for x in arrays:
+        if x.shape == shape:
+            return kernels.empty_like(x, arrays[-1].dtype)
+    return kernels.empty(shape, arrays[-1].dtype)
+
+
 def unbroadcast(dy: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """The gradient of an operand that was repeated to dy's shape: the sum over its repetitions."""
     return dy if dy.shape == shape else kernels.sum(kernels.empty(shape, dy.dtype), dy)
@@ -122,14 +132,19 @@ def contiguous(x: np.ndarray) -> np.ndarray:
 
 def copied(x: np.ndarray) -> np.ndarray:
     """A copy in C order."""
-    y = kernels.empty(x.shape, x.dtype)
+    return copied_to(kernels.empty(x.shape, x.dtype), x)
+
+
+def copied_to(y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """y, with x's elements, which have its type and shape."""
     if x.dtype.kind == "f":
         return kernels.copy(y, x)
     np.copyto(y, x)
     return y
 
 
-def zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    y = kernels.empty(shape, dtype)
+def zeros(shape: tuple[int, ...], dtype: np.dtype, axes: Sequence[int] | None = None) -> np.ndarray:
+    """Zeros whose axes lie in memory in an order, or in C order."""
+    y = empty_with_axes(axes, shape, dtype)
     y.fill(0)
     return y

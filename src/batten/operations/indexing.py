@@ -13,6 +13,7 @@ import numpy as np
 
 from .. import _kernels as kernels
 from ..autograd import Operation, Variable, is_grad_enabled
+from ..memory import axes_in_memory
 from .arithmetic import Where
 from .axes import axis_of, numpy_names
 from .families import zeros
@@ -28,17 +29,17 @@ __all__ = ["gather", "index_select", "masked_fill", "tril", "triu"]
 class Slice(Operation):
     """What numbers, slices, None and ... select: a view."""
 
-    __slots__ = ("index", "shape")
+    __slots__ = ("axes", "index", "shape")
     view = True
 
     index: tuple[Any, ...]
 
     def forward(self, x: np.ndarray) -> np.ndarray:
-        self.shape = x.shape
+        self.shape, self.axes = x.shape, axes_in_memory(x)
         return x[self.index]
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
-        dx = zeros(self.shape, dy.dtype)
+        dx = zeros(self.shape, dy.dtype, self.axes)
         dx[self.index] = dy
         return dx
 

@@ -12,7 +12,7 @@ import numpy as np
 from .. import dtypes
 from ..autograd import is_grad_enabled
 from .arithmetic import Where
-from .families import broadcast_shape
+from .families import broadcast_shape, copied_to
 from .promotion import CATEGORY, Operand, as_operand, constant, one_number, to_type
 
 if TYPE_CHECKING:
@@ -98,8 +98,12 @@ def refuse_read_only(x: Tensor) -> None:
 def write(x: Tensor, array: np.ndarray) -> Tensor:
     """Puts an array's values in x's memory."""
     refuse_read_only(x)
-    with np.errstate(all="ignore"):
-        np.copyto(x.array, array, casting="unsafe")
+    alike = array.shape == x.array.shape and array.dtype == x.array.dtype
+    if alike and not np.may_share_memory(x.array, array):
+        copied_to(x.array, array)
+    else:
+        with np.errstate(all="ignore"):
+            np.copyto(x.array, array, casting="unsafe")
     x.version[0] += 1
     return x
 

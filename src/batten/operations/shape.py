@@ -13,13 +13,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import _kernels as kernels
 from ..autograd import Operation, wrap
+from ..memory import (
+    axes_in_memory,
+    channels_lie_last,
+    contiguous_format,
+    empty_in,
+    empty_with_axes,
+    expect_format,
+    lies_in,
+    preserve_format,
+)
 from .axes import also_named, axes_of, axis_of, new_axis_of, numpy_names
-from .families import copied, unbroadcast, zeros
+from .families import copied, copied_to, unbroadcast, zeros
 from .promotion import Operand, as_operand, promote
 
 if TYPE_CHECKING:
+    from ..memory import memory_format
     from ..tensor import Tensor
 
 __all__ = [
@@ -47,17 +57,24 @@ __all__ = [
 
 
 class Reshape(Operation):
-    __slots__ = ("before", "shape")
+    """The elements in another shape: a view, or a copy where strides forbid one, which goes back the way it came."""
+
+    __slots__ = ("axes", "before", "shape")
     view = True
 
     shape: tuple[int, ...]
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         self.before = x.shape
-        return x.reshape(self.shape)
+        y = x.reshape(self.shape)
+        self.axes = axes_in_memory(x)
+        if self.axes is not None and np.may_share_memory(y, x):
+            self.axes = None
+        return y
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
-        return dy.reshape(self.before)
+        dx = dy.reshape(self.before)
+        return dx if self.axes is None else copied_to(empty_with_axes(self.axes, dx.shape, dx.dtype), dx)
 
 
 class Permute(Operation):
@@ -97,24 +114,15 @@ class Expand(Operation):
 
 
 class Clone(Operation):
-    __slots__ = ()
+    """A copy in an order of memory."""
+
+    __slots__ = ("called", "format")
+
+    format: memory_format
+    called: str  # the function, in errors
 
     def forward(self, x: np.ndarray) -> np.ndarray:
-        y = kernels.empty_like(x)
-        np.copyto(y, x)
-        return y
-
-    def backward(self, dy: np.ndarray) -> np.ndarray:
-        return dy
-
-
-class Contiguous(Operation):
-    """A copy in C order."""
-
-    __slots__ = ()
-
-    def forward(self, x: np.ndarray) -> np.ndarray:
-        return copied(x)
+        return copied_to(empty_in(self.called, self.format, x, x.dtype), x)
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
         return dy
@@ -157,7 +165,9 @@ class Cat(Operation):
         self.ends = np.cumsum(lengths)[:-1]
         shape = list(xs[0].shape)
         shape[self.axis] = sum(lengths)
-        return np.concatenate(xs, self.axis, out=kernels.empty(shape, xs[0].dtype))
+        out = next((x for x in xs if not x.flags.c_contiguous), xs[0])  # in C order channels may lie last, too
+        axes = axes_in_memory(out) if out.ndim > 2 and all(channels_lie_last(x) for x in xs) else None
+        return np.concatenate(xs, self.axis, out=empty_with_axes(axes, shape, xs[0].dtype))
 
     def backward(self, dy: np.ndarray) -> tuple[np.ndarray, ...]:
         return tuple(np.split(dy, self.ends, self.axis))
@@ -166,18 +176,18 @@ class Cat(Operation):
 class Split(Operation):
     """Pieces of an axis, one after the other."""
 
-    __slots__ = ("axis", "lengths", "shape")
+    __slots__ = ("axes", "axis", "lengths", "shape")
     view = True
 
     axis: int
     lengths: Sequence[int]
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, ...]:
-        self.shape = x.shape
+        self.shape, self.axes = x.shape, axes_in_memory(x)
         return tuple(np.split(x, np.cumsum(self.lengths)[:-1], self.axis))
 
     def backward(self, *dys: np.ndarray | None) -> np.ndarray:
-        dx = zeros(self.shape, next(dy.dtype for dy in dys if dy is not None))
+        dx = zeros(self.shape, next(dy.dtype for dy in dys if dy is not None), self.axes)
         for part, dy in zip(np.split(dx, np.cumsum(self.lengths)[:-1], self.axis), dys, strict=True):
             if dy is not None:
                 np.copyto(part, dy)
@@ -187,17 +197,17 @@ class Split(Operation):
 class Unbind(Operation):
     """The slices of an axis, without it."""
 
-    __slots__ = ("axis", "shape")
+    __slots__ = ("axes", "axis", "shape")
     view = True
 
     axis: int
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, ...]:
-        self.shape = x.shape
+        self.shape, self.axes = x.shape, axes_in_memory(x)
         return slices(x, self.axis)
 
     def backward(self, *dys: np.ndarray | None) -> np.ndarray:
-        dx = zeros(self.shape, next(dy.dtype for dy in dys if dy is not None))
+        dx = zeros(self.shape, next(dy.dtype for dy in dys if dy is not None), self.axes)
         for part, dy in zip(slices(dx, self.axis), dys, strict=True):
             if dy is not None:
                 np.copyto(part, dy)
@@ -358,14 +368,15 @@ def broadcast_to(input: Operand, size: Sequence[int]) -> Tensor:
     return expand(input, size)
 
 
-def clone(input: Operand) -> Tensor:
+def clone(input: Operand, *, memory_format: Any = preserve_format) -> Tensor:
     """A copy, with a gradient that goes back to the input.
 
     >>> import batten
     >>> batten.clone(batten.tensor([1, 2]))
     tensor([1, 2])
     """
-    return Clone.apply(as_operand(input))
+    expect_format("clone", memory_format)
+    return Clone.apply(as_operand(input), format=memory_format, called="clone")
 
 
 def detach(input: Operand) -> Tensor:
@@ -381,15 +392,26 @@ def detach(input: Operand) -> Tensor:
     return y
 
 
-def contiguous(input: Operand) -> Tensor:
-    """The tensor itself if its elements lie in C order, else a copy whose elements do.
+def contiguous(input: Operand, *, memory_format: Any = contiguous_format) -> Tensor:
+    """The tensor itself if its elements lie in C order, or in that of a memory format, else a copy whose elements do.
 
     >>> import batten
     >>> batten.contiguous(batten.zeros(2, 3).T).is_contiguous()
     True
+    >>> batten.contiguous(batten.zeros(2, 3, 4, 5), memory_format=batten.channels_last).stride()
+    (60, 1, 15, 3)
     """
-    x = as_operand(input)
-    return x if x.array.flags.c_contiguous else Contiguous.apply(x)
+    return arranged("contiguous", as_operand(input), memory_format)
+
+
+def arranged(name: str, x: Tensor, format: Any) -> Tensor:
+    """x itself if its elements lie in an order, else a copy whose elements do."""
+    expect_format(name, format)
+    if lies_in(x.array, format):
+        return x
+    if format is preserve_format:
+        raise ValueError(f"{name} expects an order of memory to bring the elements into, got {format}")
+    return Clone.apply(x, format=format, called=name)
 
 
 @also_named("dims")
