@@ -24,13 +24,16 @@ from batten.benchmark.suite import Peer
 HERE = Path(__file__).resolve().parent
 KERNELS = ("products", "layers")
 STEPS = ("mlp_digits", "mlp_mnist", "mlp_wide")
+IMAGES = ("images", "lenet_mnist", "vgg11_bn_cifar", "resnet20_cifar", "resnet20_gn", "alexnet_cifar")
 
+TORCH = HERE / "torch_peer.py"
 PEERS = {
-    "numpy": Peer("numpy", HERE / "numpy_peer.py", "arrays", leaves_out=STEPS),
-    "torch": Peer("torch", HERE / "torch_peer.py", "eager"),
-    "torch_fused": Peer("torch", HERE / "torch_peer.py", "fused", leaves_out=KERNELS),
-    "torch_compile": Peer("torch", HERE / "torch_peer.py", "compiled", leaves_out=(*KERNELS, "optimizers"), slow=True),
-    "jax": Peer("jax", HERE / "jax_peer.py", "jitted"),
+    "numpy": Peer("numpy", HERE / "numpy_peer.py", "arrays", leaves_out=(*STEPS, *IMAGES)),
+    "torch": Peer("torch", TORCH, "eager"),
+    "torch_fused": Peer("torch", TORCH, "fused", leaves_out=(*KERNELS, *IMAGES)),
+    "torch_channels_last": Peer("torch", TORCH, "channels_last", leaves_out=(*KERNELS, "optimizers", *STEPS)),
+    "torch_compile": Peer("torch", TORCH, "compiled", leaves_out=(*KERNELS, "optimizers", "images"), slow=True),
+    "jax": Peer("jax", HERE / "jax_peer.py", "jitted", leaves_out=("resnet20_gn",)),
 }
 
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -34,10 +35,14 @@ def bench(*arguments, command=BENCH):
 
 
 def load(name):
-    """A file of bench/, which is no package."""
+    """A file of bench/, which is no package, but whose files find each other."""
     spec = importlib.util.spec_from_file_location(name, BENCH / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.path.insert(0, str(BENCH))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(BENCH))
     return module
 
 
@@ -400,14 +405,8 @@ def test_counting_takes_valgrind(monkeypatch, capsys):
 def test_names_and_functions_are_one_to_a_case():
     names = [case.name for case in cases.CASES]
     assert len(set(names)) == len(names)
-    assert {case.group for case in cases.CASES} == {
-        "products",
-        "layers",
-        "optimizers",
-        "mlp_digits",
-        "mlp_mnist",
-        "mlp_wide",
-    }
+    steps = {case.name for case in cases.CASES if case.images}
+    assert {case.group for case in cases.CASES} == {"products", "layers", "images", "optimizers", *steps}
     assert all(case.flops > 0 and case.bytes > 0 and case.room > 0 for case in cases.CASES)
 
 
@@ -417,7 +416,49 @@ def test_the_work_of_the_training_steps():
         "mlp_digits": (4_440_064, 32),
         "mlp_mnist": (410_779_648, 128),
         "mlp_wide": (36_356_227_072, 256),
+        "lenet_mnist": (843_648_000, 64),
+        "vgg11_bn_cifar": (43_683_741_696, 64),
+        "resnet20_cifar": (28_274_786_304, 128),
+        "resnet20_gn": (28_274_786_304, 128),
+        "alexnet_cifar": (115_752_173_568, 128),
     }
+
+
+@pytest.mark.parametrize(
+    "network, layers, widths, size",
+    [
+        ("lenet5", cases.LENET5, (800, 500, 10), (1, 28, 28)),
+        ("vgg11", cases.VGG11, (512, 10), (3, 32, 32)),
+        ("resnet20", cases.RESNET20, (64, 10), (3, 32, 32)),
+        ("alexnet", cases.ALEXNET, (2304, 1024, 1024, 10), (3, 32, 32)),
+    ],
+)
+def test_the_layers_that_are_counted_are_those_of_the_model(network, layers, widths, size):
+    multiplications = [layer.features * len(layer.places) ** 2 * layer.channels * layer.kernel**2 for layer in layers]
+    multiplications += [a * b for a, b in pairwise(widths)]
+    model = getattr(batten.models, network)()
+    assert multiplications == [each.multiply_adds for each in model.summary((1, *size)).layers if each.multiply_adds]
+
+
+def test_products_with_padding_are_not_counted():
+    layer = cases.Layer(5, 7, 6, 3, stride=2, padding=1)
+    windows = batten.nn.functional.conv2d(batten.ones(1, 5, 6, 6), batten.ones(7, 5, 3, 3), stride=2, padding=1)
+    assert layer.products == windows.sum().item() and layer.outputs == windows.numel()
+    assert cases.Layer(5, 5, 6, 3, 2, 1, groups=5).products == layer.products / 7
+    (every, third) = (cases.convolution(2, 4, 4, 9, 1, stride=stride) for stride in (1, 3))
+    assert (every.bytes, third.bytes) == (4 * (5 * 2 * 324 + 48), 4 * (2 * (4 * 36 + 324) + 48))
+
+
+@needs_checkout
+@pytest.mark.parametrize("name, norm", [("lenet5", {}), ("alexnet", {})] + [
+    (name, {"norm": norm}) for name in ("vgg11", "resnet20") for norm in ("batch", "group")
+])  # fmt: skip
+def test_the_models_for_torch_are_those_of_batten(name, norm):
+    pytest.importorskip("torch")
+    theirs, ours = (getattr(models, name)(**norm) for models in (load("torch_models"), batten.models))
+    shapes = [{key: tuple(x.shape) for key, x in model.state_dict().items()} for model in (theirs, ours)]
+    assert shapes[0] == shapes[1]
+    assert sum(p.numel() for p in theirs.parameters()) == sum(p.numel() for p in ours.parameters())
 
 
 PREPARE = worker.batten()
@@ -426,6 +467,12 @@ SMALL = [
     ("relu", (7, 3)), ("softmax", (7, 3)), ("batch_norm", (7, 3)), ("batch_norm_relu", (7, 3)),
     ("cross_entropy", (7, 3)), ("sgd", (2, 5)), ("adam", (2, 5)),
 ]  # fmt: skip
+SMALL_IMAGES = [
+    ("conv", (3, 4, 6, 7, 3, 1, 1, 1)), ("conv", (3, 4, 6, 8, 3, 2, 1, 1)), ("conv", (3, 5, 6, 7, 5, 1, 0, 1)),
+    ("conv", (3, 4, 6, 7, 1, 2, 0, 1)), ("conv", (3, 3, 6, 7, 3, 1, 1, 1)), ("conv", (3, 1, 6, 7, 5, 1, 0, 1)),
+    ("conv", (3, 4, 4, 7, 3, 1, 1, 4)), ("max_pool", (3, 5, 8, 2, 2, 0)), ("max_pool", (3, 5, 8, 3, 2, 1)),
+    ("batch_norm2d_relu", (3, 16, 4, 4)), ("group_norm", (3, 16, 4, 4)), ("local_response_norm", (3, 7, 4, 4)),
+]  # fmt: skip
 
 
 def small(name, sizes):
@@ -433,17 +480,17 @@ def small(name, sizes):
 
 
 def plain(result):
-    """An array of what a run leaves: a product, the gradient of x before anything else, or parameters."""
+    """Arrays of what a run leaves: a product, gradients, or parameters; of other results the first."""
     if isinstance(result, tuple):
-        result = result[0]
-    if isinstance(result, list):
-        return np.stack([plain(each) for each in result])
-    return np.asarray(result.detach() if hasattr(result, "detach") else result)
+        result = result[:1]
+    if not isinstance(result, (tuple, list)):
+        result = [result]
+    return [np.asarray(each.detach() if hasattr(each, "detach") else each) for each in result]
 
 
 @needs_checkout
 @pytest.mark.parametrize("name, sizes", SMALL, ids=lambda x: x if isinstance(x, str) else "")
-@pytest.mark.parametrize("peer, function", [("numpy", "arrays"), ("jax", "jitted")])
+@pytest.mark.parametrize("peer, function", [("numpy", "arrays"), ("torch", "eager"), ("jax", "jitted")])
 def test_peers_do_the_same_work(peer, function, name, sizes):
     pytest.importorskip(peer)
     ours, theirs = PREPARE(small(name, sizes)), getattr(load(f"{peer}_peer"), function)()(small(name, sizes))
@@ -452,30 +499,87 @@ def test_peers_do_the_same_work(peer, function, name, sizes):
         return
     for _ in range(3):
         mine, result = ours(), theirs()
-    np.testing.assert_allclose(plain(result), plain(mine), rtol=1e-5, atol=1e-6)
+    for ones, others in zip(plain(mine), plain(result), strict=True):
+        np.testing.assert_allclose(others, ones, rtol=1e-5, atol=1e-6)
+
+
+def as_torch_has_them(arrays):
+    """JAX's gradients: images are (N, H, W, C), and before a bias comes the weight, (H, W, C, features)."""
+    orders = [(0, 3, 1, 2)] * len(arrays)
+    orders[-2:-1] = [(3, 2, 0, 1)] if len(arrays) > 1 else []
+    return [x.transpose(order) if x.ndim == 4 else x for x, order in zip(arrays, orders, strict=True)]
+
+
+@needs_checkout
+@pytest.mark.parametrize("name, sizes", SMALL_IMAGES, ids=lambda x: x if isinstance(x, str) else "")
+@pytest.mark.parametrize("peer, function", [("torch", "eager"), ("torch", "channels_last"), ("jax", "jitted")])
+def test_peers_do_the_same_work_on_images(peer, function, name, sizes):
+    pytest.importorskip(peer)
+    case = small(name, sizes)
+    ours, theirs = PREPARE(case), getattr(load(f"{peer}_peer"), function)()(case)
+    if peer == "jax" and name not in ("conv", "max_pool"):
+        assert theirs is None
+        return
+    mine, result = plain(ours()), plain(theirs())
+    for ones, others in zip(mine, as_torch_has_them(result) if peer == "jax" else result, strict=True):
+        np.testing.assert_allclose(others, ones, rtol=1e-5, atol=1e-6 * abs(ones).max())
+
+
+@needs_checkout
+def test_images_lie_as_they_are_said_to():
+    torch = pytest.importorskip("torch")
+    peers = load("torch_peer")
+    for framework, images, between in ((peers.Eager(), False, False), (peers.ChannelsLast(), True, True)):
+        for function, last in ((cases.images, images), (cases.between, between)):
+            assert function(framework, 2, 3, 4, 5).is_contiguous(memory_format=torch.channels_last) == last
+
+
+@pytest.fixture
+def prepared(request):
+    """A case of this name and sizes as a framework does it, on one thread and from one seed."""
+
+    def prepare(peer, function, name, sizes):
+        library = pytest.importorskip(peer)
+        if peer != "batten" and not BENCH.exists():
+            pytest.skip("needs the source tree")
+        if peer != "jax":
+            library.manual_seed(0)
+            before = library.get_num_threads()
+            library.set_num_threads(1)  # the others only wait here, and a busy machine makes that long
+            request.addfinalizer(lambda: library.set_num_threads(before))
+        return (PREPARE if peer == "batten" else getattr(load(f"{peer}_peer"), function)())(small(name, sizes))
+
+    return prepare
 
 
 @pytest.mark.parametrize(
     "peer, function", [("batten", None), ("torch", "eager"), ("torch", "fused"), ("jax", "jitted")]
 )
 @pytest.mark.parametrize("name", ["mlp_digits", "mlp_mnist", "mlp_wide"])
-def test_training_steps_learn(peer, function, name, request):
-    library = pytest.importorskip(peer)
-    if peer != "batten" and not BENCH.exists():
-        pytest.skip("needs the source tree")
-    if peer != "jax":
-        library.manual_seed(0)
-        before = library.get_num_threads()
-        library.set_num_threads(1)  # the others only wait here, and a busy machine makes that long
-        request.addfinalizer(lambda: library.set_num_threads(before))
-    prepare = PREPARE if peer == "batten" else getattr(load(f"{peer}_peer"), function)()
-    run = prepare(small(name, (16, 20, 64, 64, 3)))
-    losses = [plain(run()).item() for _ in range(100)]
+def test_training_steps_learn(peer, function, name, prepared):
+    run = prepared(peer, function, name, (16, 20, 64, 64, 3))
+    losses = [plain(run())[0].item() for _ in range(100)]
     assert losses[0] > 0.7 and np.mean(losses[-10:]) < 0.5 * losses[0]
 
 
+@pytest.mark.parametrize(
+    "peer, function", [("batten", None), ("torch", "eager"), ("torch", "channels_last"), ("jax", "jitted")]
+)
+@pytest.mark.parametrize(
+    "name, steps",
+    [("lenet_mnist", 9), ("vgg11_bn_cifar", 4), ("resnet20_cifar", 12), ("resnet20_gn", 20), ("alexnet_cifar", 30)],
+)
+def test_training_steps_on_images_learn(peer, function, name, steps, prepared):
+    run = prepared(peer, function, name, (4,))
+    if (peer, name) == ("jax", "resnet20_gn"):
+        assert run is None
+        return
+    losses = [plain(run())[0].item() for _ in range(steps)]
+    assert 1 < losses[0] < 5 and np.mean(losses[-3:]) < 0.9 * losses[0]
+
+
 def test_dropout_case_drops_half():
-    gradient = plain(PREPARE(small("dropout", (10_000,)))())
+    (gradient,) = plain(PREPARE(small("dropout", (10_000,)))())
     assert 0.45 < np.mean(gradient == 0) < 0.55
 
 
@@ -487,7 +591,8 @@ def test_every_case_that_a_quick_run_has_can_be_prepared_and_run():
 def test_choosing():
     every, quick = suite.choose([], False), suite.choose([], True)
     assert every == cases.CASES and set(quick) < set(every)
-    assert not {"mlp_wide", "gemm NN 4096", "relu 16 Mi"} & {case.name for case in quick}
+    assert not {"mlp_wide", "gemm NN 4096", "relu 16 Mi", "resnet20_cifar"} & {case.name for case in quick}
+    assert {"lenet_mnist", "conv 64x20->50x12 5x5", "conv 128x64->64x8 3x3"} <= {case.name for case in quick}
     assert [case.name for case in suite.choose(["wide", "4096x4096x256"], True)] == [
         "gemm TN 4096x4096x256",
         "mlp_wide",

@@ -2,8 +2,8 @@
 
 It measures the machine's own limits first: fused multiplications and additions, and traffic with
 memory for arrays of 64 KiB, which lie in the first cache, to 256 MiB, which lie in none.  Then
-products of matrices, layers forward and backward, steps of optimizers, and whole training steps,
-each with its rate, its share of the limit, and how many times as long every peer takes.
+products of matrices, layers forward and backward, on images too, steps of optimizers, and whole
+training steps, each with its rate, its share of the limit, and how many times as long every peer takes.
 
 How it measures, and why:
 
@@ -30,6 +30,15 @@ these take.  Its limit is the time of its operations at the measured rate, or of
 rate of the fastest probe (read, copy, triad y = x + a z, change x = x + a z, scale x = x + a x)
 in arrays of that room, whichever is longer.  More than 100 % is possible, where a case finds in a cache what
 another has left there.
+
+Convolutions.  Their operations are those of the definition, two for each product of a weight and a pixel,
+without the products with padding.  Winograd's algorithm takes up to four times fewer multiplications: so
+a convolution, or a training step of many, may go beyond 100 % of the limit, and beyond the rate of
+arithmetic that the machine has.  That is how much was saved, not a fault of the measurement.
+
+Images.  A network is given them in the order of memory that is usual where the framework, or the way to use
+it, is: batten and plain PyTorch have them channel by channel, as data sets do, and the time to bring them
+into another order counts; for PyTorch with channels last, and for JAX, they lie so beforehand.
 
 Memory and page faults.  `peak` is the most memory a process has held, `of step` without what it
 held when the framework was imported; `faults` are fresh pages a step.  In a steady step they

@@ -9,6 +9,10 @@ is needed, and returns a function that does the work once.
 To add a case, add a row to CASES, and its function below it if that is new.  A framework
 that speaks otherwise has a function of the same name and sizes in its file under bench/.
 
+Of what is done with images, `torch` says in which order they shall lie in memory: `images_lie`
+those that a network is given, `features_lie` what one layer hands to the next.  And it brings
+its `models`.
+
 Workers read this file outside of the package, so it imports nothing of batten's.
 """
 
@@ -53,13 +57,86 @@ def product(form: str, m: int, n: int, k: int) -> Case:
     return Case("products", name, gemm, (form, m, n, k), 2 * m * n * k, memory, memory)
 
 
-def both_ways(function: Callable[..., Run], *shape: int, flops: int, passes: float, arrays: int = 4) -> Case:
+class Layer(NamedTuple):
+    """A convolution of images of size x size, or a pool, which has as many groups as channels; and what it takes."""
+
+    channels: int
+    features: int
+    size: int
+    kernel: int
+    stride: int = 1
+    padding: int = 0
+    groups: int = 1
+
+    @property
+    def passes(self) -> int:
+        """Forward, and back to its weight and its input; but nobody asks for the gradient of the images themselves."""
+        return 2 if self.channels <= 3 else 3
+
+    @property
+    def places(self) -> range:
+        """The rows on which the kernel is laid, or the columns."""
+        return range(-self.padding, self.size + self.padding - self.kernel + 1, self.stride)
+
+    @property
+    def inputs(self) -> int:
+        return self.channels * self.size**2
+
+    @property
+    def used(self) -> int:
+        """Of the inputs: a kernel smaller than its stride leaves some out."""
+        return self.channels * min(self.size, self.kernel * len(self.places)) ** 2
+
+    @property
+    def outputs(self) -> int:
+        return self.features * len(self.places) ** 2
+
+    @property
+    def weights(self) -> int:
+        return self.features * self.channels // self.groups * self.kernel**2
+
+    @property
+    def products(self) -> int:
+        """Multiplications forward, by the definition, without those by padding."""
+        covered = sum(min(place + self.kernel, self.size) - max(place, 0) for place in self.places)
+        return self.features * self.channels // self.groups * covered**2
+
+    def traffic(self, batch: int) -> int:
+        """Numbers: x is read forward and backward, y written and dy read; w is read forward and dw written; and
+        for dx w is read again, and dx written."""
+        images = 2 * self.used + 2 * self.outputs + (self.passes - 2) * self.inputs
+        return batch * images + self.passes * self.weights
+
+
+def convolution(batch: int, *numbers: int, **options: int) -> Case:
+    """Forward, and back to all gradients."""
+    layer = Layer(*numbers, **options)
+    channels, features, size, kernel, stride, _, groups = layer
+    name = f"conv {batch}x{channels}->{features}x{size} {kernel}x{kernel}"
+    name += f" s{stride}" * (stride > 1) + " depthwise" * (groups > 1)
+    flops = 2 * batch * layer.passes * layer.products
+    room = (layer.passes - 1) * batch * layer.inputs + 2 * (batch * layer.outputs + layer.weights)
+    return Case("images", name, conv, (batch, *layer), flops, FLOAT * layer.traffic(batch), FLOAT * room)
+
+
+def pool(batch: int, channels: int, size: int, kernel: int, stride: int, padding: int = 0) -> Case:
+    """Forward and backward: a comparison for each number under the kernel, and an addition for each result."""
+    layer = Layer(channels, channels, size, kernel, stride, padding, groups=channels)
+    name = f"max_pool {batch}x{channels}x{size} {kernel}x{kernel}" + f" s{stride}" * (stride != kernel)
+    memory = 2 * FLOAT * batch * (layer.inputs + layer.outputs)
+    flops = batch * (layer.products + layer.outputs)
+    return Case("images", name, max_pool, (batch, channels, size, kernel, stride, padding), flops, memory, memory)
+
+
+def both_ways(
+    function: Callable[..., Run], *shape: int, flops: int, passes: float, arrays: int = 4, group: str = "layers"
+) -> Case:
     """A layer forward and backward, with so many operations an element; the arrays x, y, dy and dx
     are gone over so many times in all."""
     n = math.prod(shape)
     size = f"{n // Mi} Mi" if n >= Mi else f"{n // Ki} Ki"
     name = f"{function.__name__} {size if len(shape) == 1 else 'x'.join(map(str, shape))}"
-    return Case("layers", name, function, shape, flops * n, FLOAT * passes * n, FLOAT * arrays * n)
+    return Case(group, name, function, shape, flops * n, FLOAT * passes * n, FLOAT * arrays * n)
 
 
 def update(function: Callable[..., Run], flops: int, passes: int, arrays: int) -> Case:
@@ -80,6 +157,23 @@ def training(function: Callable[..., Run], batch: int, *widths: int, passes: int
     memory = FLOAT * sum(weights)
     name = function.__name__
     return Case(name, name, function, (batch, *widths), flops, (passes + 3) * memory, arrays * memory, images=batch)
+
+
+def image_training(
+    function: Callable[..., Run], batch: int, layers: list[Layer], *widths: int, passes: int, arrays: int
+) -> Case:
+    """A training step of a network of these convolutions, and linear layers of such widths behind them.
+
+    Its traffic is that of the convolutions, and of all weights as above.  What is between the convolutions can be
+    done where one writes or reads, and counts for nothing.
+    """
+    linear = sum(a * b for a, b in pairwise(widths))
+    weights = linear + sum(layer.weights for layer in layers)
+    flops = 2 * batch * (3 * linear + sum(layer.passes * layer.products for layer in layers))
+    traffic = sum(layer.traffic(batch) for layer in layers) + 3 * linear + passes * weights
+    room = batch * sum(layer.inputs for layer in layers) + arrays * weights
+    name = function.__name__
+    return Case(name, name, function, (batch,), flops, FLOAT * traffic, FLOAT * room, images=batch)
 
 
 # ---- products of matrices ----
@@ -117,13 +211,18 @@ def softmax(torch: Any, rows: int, classes: int) -> Run:
 
 
 def there_and_back(torch: Any, layer: Any, *shape: int) -> Run:
-    x, dy = values(torch, *shape).requires_grad_(), values(torch, *shape)
+    x = values(torch, *shape).requires_grad_()
+    return gradients(layer, x, values(torch, *shape, seed=1), [x])
+
+
+def gradients(layer: Any, x: Any, dy: Any, of: list[Any]) -> Run:
+    """Forward and backward; a run returns the gradients of these."""
 
     def run() -> Any:
         layer.zero_grad()
         x.grad = None
         layer(x).backward(dy)
-        return x.grad
+        return [p.grad for p in of]
 
     return run
 
@@ -138,6 +237,50 @@ def cross_entropy(torch: Any, rows: int, classes: int) -> Run:
         return x.grad
 
     return run
+
+
+# ---- layers on images, forward and backward ----
+
+
+def conv(
+    torch: Any, batch: int, channels: int, features: int, size: int, kernel: int, stride: int, padding: int, groups: int
+) -> Run:
+    layer = torch.nn.Conv2d(channels, features, kernel, stride, padding, groups=groups)
+    layer.load_state_dict({name: values(torch, *p.shape) for name, p in layer.state_dict().items()})
+    layer.to(memory_format=torch.features_lie)
+    about = Layer(channels, features, size, kernel, stride, padding, groups)
+    dy = between(torch, batch, features, len(about.places), len(about.places), seed=1)
+    if about.passes == 2:
+        return gradients(layer, images(torch, batch, channels, size, size), dy, [*layer.parameters()])
+    x = between(torch, batch, channels, size, size).requires_grad_()
+    return gradients(layer, x, dy, [x, *layer.parameters()])
+
+
+def max_pool(torch: Any, batch: int, channels: int, size: int, kernel: int, stride: int, padding: int) -> Run:
+    outputs = len(Layer(channels, channels, size, kernel, stride, padding).places)
+    x = between(torch, batch, channels, size, size).requires_grad_()
+    dy = between(torch, batch, channels, outputs, outputs, seed=1)
+    return gradients(torch.nn.MaxPool2d(kernel, stride, padding), x, dy, [x])
+
+
+def batch_norm2d_relu(torch: Any, *shape: int) -> Run:
+    nn = torch.nn
+    return among_images(torch, nn.Sequential(nn.BatchNorm2d(shape[1]), nn.ReLU()), *shape)
+
+
+def group_norm(torch: Any, *shape: int) -> Run:
+    """Eight groups"""
+    return among_images(torch, torch.nn.GroupNorm(8, shape[1]), *shape)
+
+
+def local_response_norm(torch: Any, *shape: int) -> Run:
+    """Over five channels"""
+    return among_images(torch, torch.nn.LocalResponseNorm(5), *shape)
+
+
+def among_images(torch: Any, layer: Any, *shape: int) -> Run:
+    x = between(torch, *shape).requires_grad_()
+    return gradients(layer, x, between(torch, *shape, seed=1), [x])
 
 
 # ---- optimizers ----
@@ -181,7 +324,7 @@ def mlp_digits(torch: Any, batch: int, *widths: int) -> Run:
         nn.Linear(second, classes),
     )  # fmt: skip
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-    return step(torch, model, optimizer, batch, features, classes)
+    return step(torch, model, optimizer, values(torch, batch, features), classes)
 
 
 def mlp_mnist(torch: Any, batch: int, *widths: int) -> Run:
@@ -194,7 +337,7 @@ def mlp_mnist(torch: Any, batch: int, *widths: int) -> Run:
         nn.Linear(second, classes),
     )  # fmt: skip
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    return step(torch, model, optimizer, batch, features, classes)
+    return step(torch, model, optimizer, values(torch, batch, features), classes)
 
 
 def mlp_wide(torch: Any, batch: int, *widths: int) -> Run:
@@ -216,11 +359,53 @@ def mlp_wide(torch: Any, batch: int, *widths: int) -> Run:
 
     model = Wide()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
-    return step(torch, model, optimizer, batch, features, classes)
+    return step(torch, model, optimizer, values(torch, batch, features), classes)
 
 
-def step(torch: Any, model: Any, optimizer: Any, batch: int, features: int, classes: int) -> Run:
-    x, y = values(torch, batch, features), labels(torch, batch, classes)
+def lenet_mnist(torch: Any, batch: int) -> Run:
+    """LeNet-5; Adam"""
+    model = torch.models.lenet5()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    return image_step(torch, model, optimizer, batch, 1, 28)
+
+
+def vgg11_bn_cifar(torch: Any, batch: int) -> Run:
+    """VGG with BatchNorm2d; SGD with momentum and weight decay"""
+    model = torch.models.vgg11(norm="batch")
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
+    return image_step(torch, model, optimizer, batch, 3, 32)
+
+
+def resnet20_cifar(torch: Any, batch: int) -> Run:
+    """A residual network with BatchNorm2d; SGD with momentum and weight decay"""
+    return resnet20(torch, batch, "batch")
+
+
+def resnet20_gn(torch: Any, batch: int) -> Run:
+    """The same with GroupNorm in groups of eight channels"""
+    return resnet20(torch, batch, "group")
+
+
+def resnet20(torch: Any, batch: int, norm: str) -> Run:
+    model = torch.models.resnet20(norm=norm)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
+    return image_step(torch, model, optimizer, batch, 3, 32)
+
+
+def alexnet_cifar(torch: Any, batch: int) -> Run:
+    """AlexNet with LocalResponseNorm and Dropout 0.5; SGD with momentum"""
+    model = torch.models.alexnet()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    return image_step(torch, model, optimizer, batch, 3, 32)
+
+
+def image_step(torch: Any, model: Any, optimizer: Any, batch: int, channels: int, size: int) -> Run:
+    model.to(memory_format=torch.features_lie)
+    return step(torch, model, optimizer, images(torch, batch, channels, size, size), 10)
+
+
+def step(torch: Any, model: Any, optimizer: Any, x: Any, classes: int) -> Run:
+    y = labels(torch, x.shape[0], classes)
     criterion = torch.nn.CrossEntropyLoss()
 
     def run() -> Any:
@@ -289,8 +474,18 @@ def stream(function: Callable[..., Run], room: int, passes: int, arrays: int) ->
 # ---- numbers to work on ----
 
 
-def values(torch: Any, *shape: int) -> Any:
-    return torch.from_numpy(np.random.default_rng(0).standard_normal(shape, np.float32))
+def values(torch: Any, *shape: int, seed: int = 0) -> Any:
+    return torch.from_numpy(np.random.default_rng(seed).standard_normal(shape, np.float32))
+
+
+def images(torch: Any, *shape: int) -> Any:
+    """What a network is given."""
+    return values(torch, *shape).to(memory_format=torch.images_lie)
+
+
+def between(torch: Any, *shape: int, seed: int = 0) -> Any:
+    """What one layer of a network on images hands to the next, or back."""
+    return values(torch, *shape, seed=seed).to(memory_format=torch.features_lie)
 
 
 def labels(torch: Any, rows: int, classes: int) -> Any:
@@ -298,6 +493,32 @@ def labels(torch: Any, rows: int, classes: int) -> Any:
 
 
 # ---- the tables ----
+
+LENET5 = [Layer(1, 20, 28, 5), Layer(20, 50, 12, 5)]
+VGG11 = [
+    Layer(3, 64, 32, 3, padding=1),
+    Layer(64, 128, 16, 3, padding=1),
+    Layer(128, 256, 8, 3, padding=1),
+    Layer(256, 256, 8, 3, padding=1),
+    Layer(256, 512, 4, 3, padding=1),
+    Layer(512, 512, 4, 3, padding=1),
+    *[Layer(512, 512, 2, 3, padding=1)] * 2,
+]
+RESNET20 = [
+    Layer(3, 16, 32, 3, padding=1),
+    *[Layer(16, 16, 32, 3, padding=1)] * 6,
+    Layer(16, 32, 32, 3, stride=2, padding=1),
+    *[Layer(32, 32, 16, 3, padding=1)] * 5,
+    Layer(32, 64, 16, 3, stride=2, padding=1),
+    *[Layer(64, 64, 8, 3, padding=1)] * 5,
+]
+ALEXNET = [
+    Layer(3, 64, 32, 5, padding=2),
+    Layer(64, 192, 15, 5, padding=2),
+    Layer(192, 384, 7, 3, padding=1),
+    Layer(384, 256, 7, 3, padding=1),
+    Layer(256, 256, 7, 3, padding=1),
+]
 
 ROOMS = [64 * Ki, 256 * Ki, 1 * Mi, 4 * Mi, 16 * Mi, 64 * Mi, 256 * Mi]
 LIMITS = [
@@ -335,9 +556,33 @@ CASES = [
     both_ways(softmax, 256, 1000, flops=8, passes=5),
     both_ways(cross_entropy, 128, 10, flops=8, passes=3, arrays=2),
     both_ways(cross_entropy, 256, 1000, flops=8, passes=3, arrays=2),
+    *(convolution(64, c, c, size, 3, padding=1) for c, size in ((64, 32), (128, 16), (256, 8), (512, 4), (512, 2))),
+    *(convolution(128, c, c, size, 3, padding=1) for c, size in ((16, 32), (32, 16), (64, 8))),
+    convolution(128, 16, 32, 32, 3, stride=2, padding=1),
+    convolution(128, 32, 64, 16, 3, stride=2, padding=1),
+    convolution(64, 64, 128, 16, 1),
+    convolution(128, 16, 32, 32, 1, stride=2),
+    convolution(64, 20, 50, 12, 5),
+    convolution(128, 64, 192, 16, 5, padding=2),
+    convolution(64, 3, 64, 32, 3, padding=1),
+    convolution(64, 1, 20, 28, 5),
+    convolution(64, 64, 64, 32, 3, padding=1, groups=64),
+    pool(64, 64, 32, 2, stride=2),
+    pool(128, 64, 32, 3, stride=2),
+    *(
+        both_ways(batch_norm2d_relu, *shape, flops=16, passes=8, group="images")
+        for shape in ((128, 16, 32, 32), (64, 64, 32, 32))
+    ),
+    both_ways(group_norm, 128, 16, 32, 32, flops=14, passes=5, group="images"),  # a group stays in the cache
+    both_ways(local_response_norm, 128, 64, 32, 32, flops=16, passes=5, group="images"),
     update(sgd, flops=4, passes=5, arrays=3),
     update(adam, flops=12, passes=7, arrays=4),
     training(mlp_digits, 32, 64, 128, 128, 10, passes=5, arrays=3),
     training(mlp_mnist, 128, 784, 512, 512, 10, passes=7, arrays=4),
     training(mlp_wide, 256, 1024, 4096, 4096, 1000, passes=5, arrays=3),
+    image_training(lenet_mnist, 64, LENET5, 800, 500, 10, passes=7, arrays=4),
+    image_training(vgg11_bn_cifar, 64, VGG11, 512, 10, passes=5, arrays=3),
+    image_training(resnet20_cifar, 128, RESNET20, 64, 10, passes=5, arrays=3),
+    image_training(resnet20_gn, 128, RESNET20, 64, 10, passes=5, arrays=3),
+    image_training(alexnet_cifar, 128, ALEXNET, 2304, 1024, 1024, 10, passes=5, arrays=3),
 ]

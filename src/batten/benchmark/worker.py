@@ -33,10 +33,15 @@ def batten() -> Callable[[Any], Callable[[], Any]]:
 
     Its `mm` has no `out`.  Here it is the bare kernel, as PyTorch's with `out` is, so that a
     product of matrices is timed without what it costs to get memory for the result.
+
+    Images come to a network as NumPy has them, and it brings them into its own order itself.
     """
     import batten
 
     class Framework:
+        images_lie = batten.contiguous_format
+        features_lie = batten.channels_last
+
         def __getattr__(self, name: str) -> Any:
             return getattr(batten, name)
 
