@@ -123,6 +123,7 @@ typedef struct {
 } batten_convolution;
 
 enum { BATTEN_PIXELS = 84 }; /* in a unit of direct work: whole tiles of every variant */
+enum { BATTEN_RUN = 32 };    /* terms next to each other that the tile reads where a strip has them, at least */
 enum { BATTEN_CHUNK = 512 }; /* terms of a pixel that a unit of direct weights' work has, at most */
 
 /* Chooses the algorithm and makes the plan; returns the bytes of scratch that the pass needs.

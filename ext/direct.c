@@ -3,14 +3,18 @@
  *     y[p, k] = sum over (t, c) of X[p, (t, c)] W[(t, c), k]
  *
  * A row of X has, for one target pixel, what its taps t meet in all channels c.  X is
- * never there as a whole: a unit of work gathers the rows of some pixels, a step of its
- * columns at a time, and the tile (tile.h) multiplies them with the weights, which are
- * packed beforehand as the tile reads them.  To gather a row of a 3x3 kernel is to copy
- * three runs of memory; that is little beside what a row is multiplied with.  Where
- * every tap is one pixel, the rows lie in x as they are.
+ * never there as a whole: the tile (tile.h) reads its rows, for some pixels at a time,
+ * from where they are easiest to have, and multiplies them with the weights, which are
+ * packed beforehand as it reads them.  They are
+ *
+ *   in x              as they are, where every tap is one pixel;
+ *   in a strip        a copy of the source rows that some rows of targets meet, with
+ *                     noughts for padding: pixels next to each other are then so far
+ *                     apart, and the taps of a row are one run of memory;
+ *   gathered          pixel by pixel otherwise, and from a strip where its runs are short.
  *
  * Backward by data is the same with the roles of x and y exchanged, for each part of the
- * targets (convolution.h).
+ * targets (parts.h).
  *
  *     dw[k, (t, c)] = sum over p of dy[p, k] X[p, (t, c)]
  *
@@ -20,172 +24,11 @@
  *
  * Groups are convolutions beside each other.  Padding is nought times weight. */
 #include "convolution.h"
+#include "parts.h"
 #include "tile.h"
 #include <string.h>
 
 enum { PIXELS = BATTEN_PIXELS, CHUNK = BATTEN_CHUNK };
-
-/* A part of a pass, for one group. */
-struct part {
-    struct axis axis[3];
-    size_t targets;           /* pixels, in all images */
-    size_t terms, depth;      /* channels of a source pixel in a group, and of all its taps */
-    size_t columns;           /* channels of a target pixel in a group */
-    size_t lead, target_lead; /* channels of these in all groups */
-    int plain;                /* whether a target's terms are a source pixel as it lies in memory, */
-    int dense;                /* and the targets are all pixels of theirs */
-};
-
-/* ---- parts ---- */
-
-static ptrdiff_t common_divisor(ptrdiff_t a, ptrdiff_t b)
-{
-    while (b) {
-        const ptrdiff_t rest = a % b;
-        a = b;
-        b = rest;
-    }
-    return a;
-}
-
-/* n / d rounded up, for any n. */
-static ptrdiff_t quotient_up(ptrdiff_t n, ptrdiff_t d)
-{
-    return n > 0 ? (n + d - 1) / d : -(-n / d);
-}
-
-/* The taps that meet the image from target j on: those from `low` to before `high`. */
-static void meeting(const struct axis *a, size_t j, size_t *low, size_t *high)
-{
-    const ptrdiff_t at = a->first + (ptrdiff_t)j * a->step, taps = (ptrdiff_t)a->taps;
-    ptrdiff_t from = quotient_up(-at, a->reach), to = quotient_up((ptrdiff_t)a->source - at, a->reach);
-    to = to < 0 ? 0 : to > taps ? taps : to;
-    from = from < 0 ? 0 : from > to ? to : from;
-    *low = (size_t)from;
-    *high = (size_t)to;
-}
-
-/* Cuts an axis of targets next to each other where the set of taps that meet the image changes; returns how
- * many parts there are, and makes *a the one of number `wanted`. */
-static size_t cut_axis(struct axis *a, size_t wanted)
-{
-    const struct axis all = *a;
-    size_t parts = 0;
-    for (size_t j = 0, next; j < all.count; j = next) {
-        size_t low, high, other_low, other_high;
-        meeting(&all, j, &low, &high);
-        for (next = j + 1; next < all.count; next++) {
-            meeting(&all, next, &other_low, &other_high);
-            if (other_low != low || other_high != high)
-                break;
-        }
-        if (parts++ == wanted) {
-            a->count = next - j;
-            a->origin = all.origin + j;
-            a->first = all.first + (ptrdiff_t)j * all.step + (ptrdiff_t)low * all.reach;
-            a->tap = all.tap + (ptrdiff_t)low * all.tap_step;
-            a->taps = high - low;
-        }
-    }
-    return parts;
-}
-
-static struct axis axis_forward(const batten_convolution *p, int i)
-{
-    return (struct axis){
-        .count = p->out[i],
-        .taps = p->kernel[i],
-        .every = 1,
-        .target = p->out[i],
-        .first = -(ptrdiff_t)p->before[i],
-        .step = (ptrdiff_t)p->stride[i],
-        .reach = (ptrdiff_t)p->dilation[i],
-        .source = p->in[i],
-        .tap_step = 1,
-    };
-}
-
-/* x[i] was met by tap t for y[j] where i + before = j stride + t dilation.  Of the pixels i = r + j stride these
- * are the taps for which r + before - t dilation is a multiple of the stride; they are `period` apart. */
-static struct axis axis_backward(const batten_convolution *p, int i, size_t r)
-{
-    const ptrdiff_t s = (ptrdiff_t)p->stride[i], d = (ptrdiff_t)p->dilation[i], at = (ptrdiff_t)(r + p->before[i]);
-    const ptrdiff_t divisor = common_divisor(s, d), period = s / divisor;
-    ptrdiff_t tap = 0;
-    while (tap < period && (at - tap * d) % s)
-        tap++;
-    const size_t kernel = p->kernel[i], none = tap == period || (size_t)tap >= kernel;
-    const size_t taps = none ? 0 : blocks_of(kernel - (size_t)tap, (size_t)period);
-    const ptrdiff_t last = none ? 0 : tap + ((ptrdiff_t)taps - 1) * period;
-    return (struct axis){
-        .count = r < p->in[i] ? blocks_of(p->in[i] - r, (size_t)s) : 0,
-        .taps = taps,
-        .origin = r,
-        .every = (size_t)s,
-        .target = p->in[i],
-        .first = none ? 0 : (at - last * d) / s,
-        .step = 1,
-        .reach = d / divisor,
-        .source = p->out[i],
-        .tap = last,
-        .tap_step = -period,
-    };
-}
-
-/* Whether the taps of an axis meet so much padding that it pays to leave these out. */
-static int mostly_padding(const struct axis *a)
-{
-    size_t met = 0;
-    if (a->every != 1 || a->count > 8)
-        return 0;
-    for (size_t j = 0; j < a->count; j++) {
-        size_t low, high;
-        meeting(a, j, &low, &high);
-        met += high - low;
-    }
-    return 8 * met < 7 * a->count * a->taps;
-}
-
-/* Makes *a part `wanted` of an axis; returns how many there are. */
-static size_t axis_part(struct axis *a, const batten_convolution *p, int i, int backward, size_t wanted)
-{
-    if (backward && p->stride[i] > 1) {
-        *a = axis_backward(p, i, wanted);
-        return smaller(p->stride[i], p->in[i] ? p->in[i] : 1);
-    }
-    *a = backward ? axis_backward(p, i, 0) : axis_forward(p, i);
-    return mostly_padding(a) ? cut_axis(a, wanted) : 1;
-}
-
-/* What follows from a part's axes. */
-static void join_axes(struct part *f, const batten_convolution *p, int backward)
-{
-    f->lead = backward ? p->features : p->channels;
-    f->target_lead = backward ? p->channels : p->features;
-    f->terms = f->depth = f->lead / p->groups;
-    f->columns = f->target_lead / p->groups;
-    f->targets = p->batch;
-    f->plain = f->dense = 1;
-    for (const struct axis *a = f->axis; a < f->axis + 3; a++) {
-        f->targets *= a->count;
-        f->depth *= a->taps;
-        f->plain = f->plain && a->taps == 1 && a->step == 1 && a->first == 0 && a->count == a->source;
-        f->dense = f->dense && a->count == a->target;
-    }
-}
-
-/* Makes *f part `number` of a pass; returns 0 where there are no more. */
-static int part_of(struct part *f, const batten_convolution *p, int backward, size_t number)
-{
-    for (int i = 0; i < 3; i++) {
-        const size_t parts = axis_part(&f->axis[i], p, i, backward, 0);
-        if (parts > 1)
-            axis_part(&f->axis[i], p, i, backward, number % parts);
-        number /= parts ? parts : 1;
-    }
-    join_axes(f, p, backward);
-    return number == 0;
-}
 
 /* ---- gathering ---- */
 
@@ -241,6 +84,11 @@ static inline void nought(real *to, size_t n)
         to[i] = 0;
 }
 
+static inline ptrdiff_t smaller_of(ptrdiff_t a, ptrdiff_t b)
+{
+    return a < b ? a : b;
+}
+
 /* The terms from `begin` to before `end` of a pixel: x is the source's group of channels. */
 static void gather(real *to, const struct part *f, const real *x, const struct pixel *p, size_t begin, size_t end)
 {
@@ -250,7 +98,7 @@ static void gather(real *to, const struct part *f, const real *x, const struct p
     for (int k = 0; k < 3; k++)
         at[k] = a[k].first + (ptrdiff_t)p->at[k] * a[k].step;
     size_t low, high;
-    meeting(&a[2], p->at[2], &low, &high);
+    batten_meeting(&a[2], p->at[2], &low, &high);
     const int together = a[2].reach == 1 && terms == f->lead; /* the taps of a run are next to each other */
 
     size_t t0 = begin / run / a[1].taps, t1 = begin / run % a[1].taps;
@@ -284,6 +132,63 @@ static void gather(real *to, const struct part *f, const real *x, const struct p
             t0++;
         }
     }
+}
+
+/* Copies the source rows that the targets of `rows` rows from `top` on meet, in plane z of an image. */
+static void copy_strip(real *strip, const struct part *f, const real *image, size_t z, size_t top, size_t rows)
+{
+    const struct axis *const a = f->axis;
+    const ptrdiff_t plane = a[0].first + (ptrdiff_t)z * a[0].step;
+    const ptrdiff_t first = a[1].first + (ptrdiff_t)top * a[1].step;
+    const ptrdiff_t width = (ptrdiff_t)batten_strip_columns(f), source = (ptrdiff_t)a[2].source;
+    const ptrdiff_t left = a[2].first < 0 ? smaller_of(-a[2].first, width) : 0; /* columns of padding */
+    const ptrdiff_t right =
+        smaller_of(width, source - a[2].first) < left ? left : smaller_of(width, source - a[2].first);
+    const size_t lead = f->lead, count = batten_strip_rows(f, rows);
+    for (size_t i = 0; i < count; i++, strip += (size_t)width * lead) {
+        const ptrdiff_t y = first + (ptrdiff_t)i;
+        if (plane < 0 || plane >= (ptrdiff_t)a[0].source || y < 0 || y >= (ptrdiff_t)a[1].source) {
+            nought(strip, (size_t)width * lead);
+            continue;
+        }
+        const real *const row = image + ((plane * (ptrdiff_t)a[1].source + y) * source + a[2].first) * (ptrdiff_t)lead;
+        nought(strip, (size_t)left * lead);
+        copy_run(strip + (size_t)left * lead, row + left * (ptrdiff_t)lead, (size_t)(right - left) * lead);
+        nought(strip + (size_t)right * lead, (size_t)(width - right) * lead);
+    }
+}
+
+/* The elements of a strip, and those of a vector behind it, in whole lines. */
+static size_t strip_room(const struct part *f)
+{
+    return up(batten_strip_rows(f, f->strip) * batten_strip_columns(f) * f->terms + VLEN, LINE);
+}
+
+/* Copies whole vectors, also of what lies behind: for memory in which that is there, and is written later. */
+static inline void copy_vectors(real *to, const real *from, size_t n)
+{
+    for (size_t i = 0; i < n; i += VLEN)
+        *(loose *)(to + i) = *(const loose *)(from + i);
+}
+
+/* The terms from `begin` to before `end` of the targets of a strip's rows: a row of so many each. */
+static void gather_strip(real *to, size_t pitch, const real *strip, const struct part *f, size_t rows, size_t begin,
+                         size_t end)
+{
+    const struct axis *const a = f->axis;
+    const size_t row = batten_strip_columns(f) * f->terms, run = f->run;
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < a[2].count; j++, to += pitch) {
+            const real *from = strip + i * (size_t)a[1].step * row + j * (size_t)a[2].step * f->terms;
+            real *there = to;
+            from += begin / run * (size_t)a[1].reach * row;
+            for (size_t at = begin % run, left = end - begin, n; left; left -= n, at = 0) {
+                n = smaller(run - at, left);
+                copy_vectors(there, from + at, n);
+                there += n;
+                from += (size_t)a[1].reach * row;
+            }
+        }
 }
 
 /* Rows that begin a multiple of a page apart fall onto each other in the first cache. */
@@ -390,21 +295,94 @@ static void convolve(const struct job *q, size_t group, size_t first, size_t lef
     }
 }
 
+/* The targets of a strip: rows from `top` on of plane z of an image, and columns from `left` on. */
+static void convolve_strip(const struct job *q, size_t image, size_t z, size_t top, size_t left, real *room)
+{
+    static const real noughts[NR] __attribute__((aligned(VBYTES)));
+    const struct part *const f = q->f;
+    const struct axis *const a = f->axis;
+    const batten_convolution *const p = q->p;
+    const size_t rows = smaller(f->strip, a[1].count - top), columns = smaller(p->columns, f->columns - left);
+    const size_t height = blocks_of(a[2].count, blocks_of(a[2].count, MR));
+    const size_t row = batten_strip_columns(f) * f->terms, lane = (size_t)a[2].step * f->terms;
+    /* A step has whole rows of taps.  Short runs are gathered, for the tile to go on longer. */
+    const size_t taps = greater(1, DEPTH / f->run), longest = smaller(taps, a[1].taps) * f->run;
+    const int gathered = f->run < BATTEN_RUN;
+    real *const strip = room, *const together = room + strip_room(f);
+    const size_t pitch = pitch_of(longest);
+    const struct pixel corner = {image, {z, top, 0}};
+    struct ahead none = {0};
+    struct tile t = {.c_row = (ptrdiff_t)(a[2].every * f->target_lead), .alpha = 1, .next = &none};
+
+    copy_strip(strip, f, q->x + image * a[0].source * a[1].source * a[2].source * f->lead, z, top, rows);
+    for (size_t tap = 0; tap < a[1].taps; tap += taps) {
+        t.depth = smaller(taps, a[1].taps - tap) * f->run;
+        t.scale = tap ? 1 : 0;
+        t.run = gathered ? 0 : f->run;
+        t.skip = gathered ? 0 : (ptrdiff_t)((size_t)a[1].reach * row) - (ptrdiff_t)f->run;
+        if (gathered)
+            gather_strip(together, pitch, strip, f, rows, tap * f->run, tap * f->run + t.depth);
+        for (size_t v = 0; v < columns; v += NR) {
+            t.columns = smaller(NR, columns - v);
+            const size_t width = width_of(t.columns);
+            t.b = (struct panel){q->packed + (left + v) * f->depth + tap * f->run * width, 1, (ptrdiff_t)width};
+            for (size_t i = 0; i < rows; i++)
+                for (size_t u = 0; u < a[2].count; u += height) {
+                    struct pixel pixel = corner;
+                    pixel.at[1] += i;
+                    pixel.at[2] += u;
+                    t.rows = smaller(height, a[2].count - u);
+                    const real *const there =
+                        strip + (i * (size_t)a[1].step + tap * (size_t)a[1].reach) * row + u * lane;
+                    t.a = gathered ? (struct panel){together + (i * a[2].count + u) * pitch, (ptrdiff_t)pitch, 1}
+                                   : (struct panel){there, (ptrdiff_t)lane, 1};
+                    t.c = q->y + place_of(f, &pixel) + left + v;
+                    t.old = tap ? t.c : noughts;
+                    t.old_row = tap ? t.c_row : 0;
+                    KERNEL(tile)(&t);
+                    if (tap + taps >= a[1].taps)
+                        KERNEL(finish)(&t, q->bias ? q->bias + left + v : NULL, p->activation);
+                }
+        }
+    }
+}
+
+/* Unit of work `unit` of a part. */
+static void convolve_unit(const struct job *q, size_t unit, size_t across, real *room)
+{
+    const struct part *const f = q->f;
+    const size_t left = unit % across * q->p->columns;
+    unit /= across;
+    if (f->strip) {
+        const size_t down = blocks_of(f->axis[1].count, f->strip), planes = f->axis[0].count;
+        convolve_strip(q, unit / down / planes, unit / down % planes, unit % down * f->strip, left, room);
+    } else {
+        const size_t down = blocks_of(f->targets, PIXELS);
+        convolve(q, unit / down, unit % down * PIXELS, left, room);
+    }
+}
+
+static size_t units_of(const struct part *f, const batten_convolution *p)
+{
+    const size_t across = blocks_of(f->columns, p->columns);
+    if (f->strip)
+        return across * p->batch * f->axis[0].count * blocks_of(f->axis[1].count, f->strip);
+    return across * p->groups * blocks_of(f->targets, PIXELS);
+}
+
 static void by_data(real *y, const real *x, const real *w, const real *bias, real *scratch, const batten_convolution *p,
                     int backward)
 {
     real *const rooms = scratch + p->shared;
     TEAM_OF(
         p->team, struct part f; struct job q = {p, &f, y, x, scratch, bias};
-        for (size_t i = 0; part_of(&f, p, backward, i); i++) {
+        for (size_t i = 0; batten_part(&f, p, backward, i); i++) {
             if (!f.targets || !f.columns)
                 continue;
             const size_t panels = p->groups * blocks_of(f.columns, NR), across = blocks_of(f.columns, p->columns);
-            const size_t down = blocks_of(f.targets, PIXELS);
             SHARED(for (size_t j = 0; j < panels; j++) pack_weights(scratch, w, p, &f, backward, j);)
-            SHARED(for (size_t j = 0; j < p->groups * down * across; j++)
-                       convolve(&q, j / across / down, j / across % down * PIXELS, j % across * p->columns,
-                                rooms + myself().rank * p->room);)
+            SHARED(for (size_t j = 0; j < units_of(&f, p); j++)
+                       convolve_unit(&q, j, across, rooms + myself().rank * p->room);)
         });
 }
 
@@ -427,37 +405,59 @@ static size_t row_of_sums(const struct part *f, size_t begin)
     return blocks_of(smaller(CHUNK, f->depth - begin), NR) * NR;
 }
 
-/* The sums of one segment of the pixels, for a chunk of a group's terms: sums (columns, pitch). */
+/* Adds the products of some pixels: `rows` has their terms, `dy` their group's features. */
+static void add_pixels(real *sums, const real *dy, const real *rows, const struct part *f, size_t pixels, size_t pitch)
+{
+    const size_t height = f->columns ? blocks_of(f->columns, blocks_of(f->columns, MR)) : 1;
+    struct ahead none = {0};
+    struct tile t = {.columns = NR,
+                     .depth = pixels,
+                     .c_row = (ptrdiff_t)pitch,
+                     .old_row = (ptrdiff_t)pitch,
+                     .alpha = 1,
+                     .scale = 1,
+                     .next = &none};
+    for (size_t v = 0; v < pitch; v += NR)
+        for (size_t u = 0; u < f->columns; u += height) {
+            t.rows = smaller(height, f->columns - u);
+            t.a = (struct panel){dy + u, 1, (ptrdiff_t)f->target_lead};
+            t.b = (struct panel){rows + v, 1, (ptrdiff_t)pitch};
+            t.c = sums + u * pitch + v;
+            t.old = t.c;
+            KERNEL(tile)(&t);
+        }
+}
+
+/* The sums of one segment of the pixels, for the chunk of a group's terms that begins there: sums (columns, pitch). */
 static void sum_segment(real *sums, const real *dy, const real *x, const batten_convolution *p, const struct part *f,
                         size_t group, size_t segment, size_t begin, real *room)
 {
-    const size_t n = smaller(CHUNK, f->depth - begin), pitch = row_of_sums(f, begin);
-    const size_t height = f->columns ? blocks_of(f->columns, blocks_of(f->columns, MR)) : 1;
-    const size_t blocks = blocks_of(f->targets, PIXELS);
+    const struct axis *const a = f->axis;
+    const size_t end = smaller(begin + CHUNK, f->depth), n = end - begin, pitch = row_of_sums(f, begin);
+    const size_t down = f->strip ? blocks_of(a[1].count, f->strip) : 0;
+    const size_t blocks = f->strip ? p->batch * a[0].count * down : blocks_of(f->targets, PIXELS);
     const struct range mine = share(blocks, (struct member){segment, p->segments});
-    struct ahead none = {0};
-    struct tile t = {.columns = NR, .c_row = (ptrdiff_t)pitch, .alpha = 1, .next = &none, .old_row = (ptrdiff_t)pitch};
+    real *const strip = room, *const rows = f->strip ? room + strip_room(f) : room;
 
     nought(sums, f->columns * pitch);
     for (size_t block = mine.first; block < mine.last; block++) {
-        const size_t first = block * PIXELS;
-        struct pixel pixel = pixel_of(f, first);
-        t.depth = smaller(PIXELS, f->targets - first);
-        t.scale = 1;
-        for (size_t i = 0; i < t.depth; i++, next_pixel(f, &pixel)) {
-            gather(room + i * pitch, f, x + group * f->terms, &pixel, begin, begin + n);
-            nought(room + i * pitch + n, pitch - n);
+        size_t first = block * PIXELS, pixels = f->strip ? 0 : smaller(PIXELS, f->targets - first);
+        if (f->strip) {
+            const size_t image = block / down / a[0].count, z = block / down % a[0].count,
+                         top = block % down * f->strip;
+            const size_t count = smaller(f->strip, a[1].count - top);
+            copy_strip(strip, f, x + image * a[0].source * a[1].source * a[2].source * f->lead, z, top, count);
+            gather_strip(rows, pitch, strip, f, count, begin, end);
+            first = ((image * a[0].count + z) * a[1].count + top) * a[2].count;
+            pixels = count * a[2].count;
+        } else {
+            struct pixel pixel = pixel_of(f, first);
+            for (size_t i = 0; i < pixels; i++, next_pixel(f, &pixel))
+                gather(rows + i * pitch, f, x + group * f->terms, &pixel, begin, end);
         }
-        for (size_t v = 0; v < pitch; v += NR)
-            for (size_t u = 0; u < f->columns; u += height) {
-                t.rows = smaller(height, f->columns - u);
-                t.a =
-                    (struct panel){dy + first * f->target_lead + group * f->columns + u, 1, (ptrdiff_t)f->target_lead};
-                t.b = (struct panel){room + v, 1, (ptrdiff_t)pitch};
-                t.c = sums + u * pitch + v;
-                t.old = t.c;
-                KERNEL(tile)(&t);
-            }
+        for (size_t i = 0; i < pixels; i++)
+            nought(rows + i * pitch + n, pitch - n);
+        add_pixels(sums, dy + first * f->target_lead + group * f->columns, rows, f, pixels, pitch);
     }
 }
 
@@ -482,9 +482,7 @@ void KERNEL(direct_backward_weights)(real *dw, const real *dy, const real *x, re
                                      const batten_convolution *p)
 {
     struct part f;
-    for (int i = 0; i < 3; i++)
-        f.axis[i] = axis_forward(p, i);
-    join_axes(&f, p, 0);
+    batten_whole(&f, p);
     const size_t chunks = blocks_of(f.depth, CHUNK), unit = f.columns * row_of_sums(&f, 0);
     real *const rooms = scratch + p->shared;
     TEAM_OF(p->team, SHARED(for (size_t j = 0; j < p->groups * chunks * p->segments; j++)

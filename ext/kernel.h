@@ -11,6 +11,7 @@
 #define BATTEN_KERNEL_H
 
 #include "batten.h"
+#include "sizes.h"
 #include <math.h>
 #ifdef _OPENMP
 #include <omp.h>
@@ -67,15 +68,5 @@ typedef real vec __attribute__((vector_size(VBYTES)));
 
 /* Blocks of this many elements are the unit of elementwise work and of sums. */
 enum { BLOCK = BATTEN_BLOCK };
-
-static inline size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
-static inline size_t blocks_of(size_t n, size_t block)
-{
-    return (n + block - 1) / block;
-}
 
 #endif

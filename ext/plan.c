@@ -9,6 +9,7 @@
  * percent for a product that is just worth packing, and less for larger ones; waiting
  * for a shared copy cost more, and much more where another process had a core. */
 #include "batten.h"
+#include "sizes.h"
 
 /* A packed block of a has at most so many rows, and then 2.3 MiB, which the last cache holds.
  * The units are multiples of every variant's tile. */
@@ -17,11 +18,6 @@ enum { ROWS = 1176, ROW_UNIT = 42, COLUMN_UNIT = BATTEN_COLUMNS };
 /* A multiplication and addition takes an eighth of an elementary operation's time:
  * they come in vectors, and their operands from the cache. */
 static const double EASE = 8;
-
-static size_t up(size_t n, size_t unit)
-{
-    return (n + unit - 1) / unit * unit;
-}
 
 /* n in as few pieces of at most `most` as will do: their size, a multiple of unit. */
 static size_t piece(size_t n, size_t most, size_t unit)

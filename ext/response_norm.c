@@ -27,13 +27,14 @@ struct windows {
     real scale, beta, k;
 };
 
-static struct windows windows_of(size_t cols, size_t size, double alpha, double beta, double k)
+/* Windows of terms, or, with two reaches, windows of terms that are made from windows. */
+static struct windows windows_of(size_t cols, size_t size, double alpha, double beta, double k, size_t reaches)
 {
     struct windows w = {.cols = cols, .scale = (real)(alpha / (double)size), .beta = (real)beta, .k = (real)k};
     w.before = smaller(size / 2, cols - 1);
     w.after = smaller((size - 1) / 2, cols - 1);
     w.size = w.before + 1 + w.after;
-    w.stride = smaller(cols, CHANNELS) + 2 * (smaller(w.size, SPAN) - 1);
+    w.stride = smaller(cols, CHANNELS) + reaches * (smaller(w.size, SPAN) - 1);
     w.rows = ELEMENTS / w.stride;
     return w;
 }
@@ -85,11 +86,18 @@ static inline void clear(real *buffer, size_t first, size_t last)
     }
 
 /* sums[i] = terms[i] + ... + terms[i + span - 1], added to what is there unless this is the first step.
- * Several vectors at a time hide how long it takes to add. */
-enum { VECTORS = 4 };
-static inline void add_windows(real *sums, const real *terms, size_t n, size_t span, int first)
+ * Several vectors at a time hide how long it takes to add.  Processors do not fetch a strip ahead while
+ * this one is computed, so they are asked to: for what the next strip reads and, unless it is NULL, writes. */
+enum { VECTORS = 4, LINE = 64 / sizeof(real) };
+static inline void add_windows(real *sums, const real *terms, size_t n, size_t span, int first, const real *next_in,
+                               const real *next_out)
 {
     for (size_t i = 0; i < n; i += VECTORS * VLEN) {
+        for (size_t line = i; line < i + VECTORS * VLEN; line += LINE) {
+            __builtin_prefetch(next_in + line, 0, 2);
+            if (next_out)
+                __builtin_prefetch(next_out + line, 1, 2);
+        }
         vec total[VECTORS];
         PRAGMA(GCC unroll 4)
         for (size_t v = 0; v < VECTORS; v++)
@@ -105,23 +113,28 @@ static inline void add_windows(real *sums, const real *terms, size_t n, size_t s
     }
 }
 
+/* ((1 - e)^(-1/4) - 1) / e for |e| <= 1/8, as in elementary.h */
+static const real ROOT[] = {0.25, 0.1562445106, 0.1171825967, 0.0966156763, 0.0821837855};
+
 /* d^(-1/4) of a normal d.  A quarter of d's bits leads to a guess z whose fourth power is off by an
- * eighth at most; from e = 1 - d z^4 each step leaves an error of the order of e^3. */
+ * eighth at most: d z^4 = 1 - e.  In double a step of Newton's kind follows, whose error is of the order of e^3. */
 static inline real inverse_fourth_root(real d)
 {
     const double guess = 1.25 * (BIAS - 0.05) * (double)((bits)1 << MANTISSA);
-    real z = real_of((bits)guess - (bits_of(d) >> 2));
-    PRAGMA(GCC unroll 3)
-    for (int step = 0; step < (sizeof(real) == sizeof(float) ? 2 : 3); step++) {
-        const real e = 1 - d * (z * z) * (z * z);
+    real z = real_of((bits)guess - (bits_of(d) >> 2)), e = 1 - d * (z * z) * (z * z);
+    z += z * e * POLYNOMIAL(ROOT, e);
+    if (sizeof(real) == sizeof(double)) {
+        e = 1 - d * (z * z) * (z * z);
         z += z * e * ((real)0.25 + (real)0.15625 * e);
     }
     return d == INFINITY ? 0 : z;
 }
 
 /* p = d^-beta and, unless q is NULL, q = d^(-beta - 1).  With the usual beta = 3/4 they are z^3 and z^7,
- * z = d^(-1/4), which halves the time of the whole; but z is only sought where d is sure to be normal. */
-static inline void powers(real *p, real *q, const real *x, struct strip s, const struct windows *w)
+ * z = d^(-1/4), which halves the time of the whole; but z is only sought where d is sure to be normal.
+ * next_out is for add_windows. */
+static inline void powers(real *p, real *q, const real *x, struct strip s, const struct windows *w,
+                          const real *next_out)
 {
     real terms[ROOM] __attribute__((aligned(VBYTES))), sums[ROOM] __attribute__((aligned(VBYTES)));
     const size_t n = s.rows * w->stride;
@@ -129,7 +142,7 @@ static inline void powers(real *p, real *q, const real *x, struct strip s, const
         const size_t span = smaller(SPAN, w->size - step);
         const struct strip reached = {s.rows, s.n + span - 1, s.first - (ptrdiff_t)w->before + (ptrdiff_t)step};
         FILL(terms, reached, w, x[at] * x[at]);
-        add_windows(sums, terms, n, span, step == 0);
+        add_windows(sums, terms, n, span, step == 0, x + s.rows * w->cols, next_out);
     }
     if (w->beta == (real)0.75 && w->k >= SMALLEST && w->scale >= 0) {
         PRAGMA(omp simd)
@@ -155,7 +168,7 @@ static void normalize_rows(real *y, const real *x, size_t rows, const struct win
     real p[ROOM];
     for (size_t c = 0; c < w->cols; c += CHANNELS) {
         const struct strip own = {rows, smaller(CHANNELS, w->cols - c), (ptrdiff_t)c};
-        powers(p, NULL, x, own, w);
+        powers(p, NULL, x, own, w, y + rows * w->cols);
         EACH_CHANNEL(own, w, y[at] = x[at] * p[i];)
     }
 }
@@ -166,7 +179,7 @@ void KERNEL(response_norm)(real *y, const real *x, size_t rows, size_t cols, siz
 {
     if (!cols)
         return;
-    const struct windows w = windows_of(cols, size, alpha, beta, k);
+    const struct windows w = windows_of(cols, size, alpha, beta, k, 1);
     PARALLEL(COST * rows * cols, for (size_t i = 0; i < rows; i += w.rows)
         normalize_rows(y + i * cols, x + i * cols, smaller(w.rows, rows - i), &w););
 }
@@ -178,7 +191,8 @@ void KERNEL(response_norm)(real *y, const real *x, size_t rows, size_t cols, siz
  * over the c' whose windows have c in them: c - (size - 1) / 2 <= c' <= c + size / 2. */
 static void normalize_rows_backward(real *dx, const real *dy, const real *x, size_t rows, const struct windows *w)
 {
-    real p[ROOM], q[ROOM], terms[ROOM] __attribute__((aligned(VBYTES))), sums[ROOM] __attribute__((aligned(VBYTES)));
+    real p[ROOM], q[ROOM], own_p[ROOM], terms[ROOM] __attribute__((aligned(VBYTES))),
+        sums[ROOM] __attribute__((aligned(VBYTES)));
     const real slope = 2 * w->scale * w->beta;
     const size_t n = rows * w->stride;
     for (size_t c = 0; c < w->cols; c += CHANNELS) {
@@ -186,13 +200,13 @@ static void normalize_rows_backward(real *dx, const real *dy, const real *x, siz
         for (size_t step = 0; step < w->size; step += SPAN) {
             const size_t span = smaller(SPAN, w->size - step);
             const struct strip reached = {rows, own.n + span - 1, own.first - (ptrdiff_t)w->after + (ptrdiff_t)step};
-            powers(p, q, x, reached, w);
-            FILL(terms, reached, w, dy[at] * x[at] * q[i]);
-            add_windows(sums, terms, n, span, step == 0);
+            powers(p, q, x, reached, w, NULL);
+            FILL(terms, reached, w, dy[at] * (x[at] * q[i]));
+            add_windows(sums, terms, n, span, step == 0, dy + rows * w->cols, dx + rows * w->cols);
             if (step <= w->after && w->after < step + span) /* then own channels are among those that are reached */
-                EACH_CHANNEL(own, w, dx[at] = dy[at] * p[i + w->after - step];)
+                memcpy(own_p, p + w->after - step, n * sizeof(real));
         }
-        EACH_CHANNEL(own, w, dx[at] -= slope * x[at] * sums[i];)
+        EACH_CHANNEL(own, w, dx[at] = dy[at] * own_p[i] - slope * x[at] * sums[i];)
     }
 }
 
@@ -202,7 +216,7 @@ void KERNEL(response_norm_backward)(real *dx, const real *dy, const real *x, siz
 {
     if (!cols)
         return;
-    const struct windows w = windows_of(cols, size, alpha, beta, k);
+    const struct windows w = windows_of(cols, size, alpha, beta, k, 2);
     PARALLEL(2 * COST * rows * cols, for (size_t i = 0; i < rows; i += w.rows)
         normalize_rows_backward(dx + i * cols, dy + i * cols, x + i * cols, smaller(w.rows, rows - i), &w););
 }

@@ -45,12 +45,13 @@ static inline __attribute__((always_inline)) void multiply_tile(const struct til
                                                                 const int rows, const int vectors)
 {
     const struct tile t = *all;
-    const size_t part = lane == 1 ? blocks_of(t.depth, rows) : t.depth;
+    const int asks = lane == 1 || t.next->rows;
+    const size_t part = asks ? blocks_of(t.depth, rows) : t.run ? t.run : t.depth;
     const real *a = t.a.x, *b = t.b.x, *row = t.c;
     EACH_ROW(ZERO)
     for (size_t rest = t.depth, steps; rest; rest -= steps) {
         steps = smaller(part, rest);
-        if (lane == 1) {
+        if (asks) {
             __builtin_prefetch(row, 1, 2);
             __builtin_prefetch(row + vectors * VLEN - 1, 1, 2);
             row += t.c_row;
@@ -61,6 +62,8 @@ static inline __attribute__((always_inline)) void multiply_tile(const struct til
             const vec left = columns[0], right = columns[vectors - 1];
             EACH_ROW(ADD)
         }
+        if (lane != 1)
+            a += t.skip;
     }
     EACH_ROW(STORE)
 }

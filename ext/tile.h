@@ -50,6 +50,8 @@ struct ahead {
 struct tile {
     struct panel a, b;
     size_t rows, columns, depth;
+    size_t run; /* steps of a after which it goes on `skip` elements further; 0 if it does not */
+    ptrdiff_t skip;
     real *c;
     const real *old;
     ptrdiff_t c_row, old_row; /* from one row to the next */

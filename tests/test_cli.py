@@ -98,8 +98,12 @@ def assert_run(folder, lines):
     return checkpoint, history
 
 
+def model_of(checkpoint):
+    return getattr(models, checkpoint["settings"]["model"])(**checkpoint["architecture"])
+
+
 def accuracy_of(checkpoint, dataset):
-    model = models.mlp(**checkpoint["architecture"])
+    model = model_of(checkpoint)
     model.load_state_dict(checkpoint["model"])
     with batten.no_grad():
         logits = model.eval()((dataset.data - checkpoint["mean"]) / checkpoint["std"])
@@ -122,7 +126,7 @@ def test_digits(tmp_path):
     checkpoint, history = assert_run(tmp_path / "run", lines)
     assert history["test"]["accuracy"] > 0.9
     assert accuracy_of(checkpoint, read("digits", ".")[0].test) == history["test"]["accuracy"]
-    optimizer = batten.optim.Adam(models.mlp(**checkpoint["architecture"]).parameters())
+    optimizer = batten.optim.Adam(model_of(checkpoint).parameters())
     optimizer.load_state_dict(checkpoint["optimizer"])
     assert optimizer.param_groups[0]["lr"] == checkpoint["settings"]["lr"]
 
@@ -161,9 +165,27 @@ def test_cifar10(batten_, tmp_path):
     assert checkpoint["classes"][3] == "cat" and checkpoint["mean"].shape == (3, 1, 1)
 
 
-def test_the_same_seed_gives_the_same_bits_on_any_number_of_threads(batten_, mnist, tmp_path):
+@pytest.mark.parametrize(("data", "model"), [
+    ("digits", "mlp"), ("mnist", "convnet"), ("mnist", "lenet5"), ("cifar10", "convnet"), ("cifar10", "alexnet"),
+    ("cifar10", "vgg11"), ("cifar10", "resnet20"),
+])  # fmt: skip
+def test_models(data, model, batten_, tmp_path):
+    pytest.importorskip("sklearn")
+    put_mnist(tmp_path, count=80)
+    put_cifar(tmp_path, count=80)
+    train = ("train", "--data", data, "--model", model, "--root", tmp_path, "--epochs", 1)
+    code, lines, err = batten_(*train, "--out", tmp_path / "run")
+    assert (code, err) == (0, [])
+    checkpoint = batten.load(tmp_path / "run" / "checkpoint.safetensors")
+    count = sum(p.numel() for p in model_of(checkpoint).parameters())
+    assert any(line.startswith(f"{model}: {count:,} parameters; ") for line in lines)
+    assert f"{100 * accuracy_of(checkpoint, read(data, tmp_path)[0].test):.1f}" == ACCURACY.fullmatch(lines[-1])[1]
+
+
+@pytest.mark.parametrize("model", ["mlp", "convnet"])
+def test_the_same_seed_gives_the_same_bits_on_any_number_of_threads(model, batten_, mnist, tmp_path):
     def run(name, *options):
-        code, lines, err = batten_(*mnist, "--out", tmp_path / name, *options)
+        code, lines, err = batten_(*mnist, "--model", model, "--out", tmp_path / name, *options)
         assert (code, err) == (0, [])
         history = json.loads((tmp_path / name / "history.json").read_text())
         machine = history.pop("machine")
@@ -288,6 +310,15 @@ def test_the_bar_on_a_terminal_shows_loss_accuracy_and_speed(mnist, tmp_path):
         (["--seed", str(2**64)], "argument --seed: expected a whole number from -2^63 to 2^64 - 1"),
         (["--seed", "x"], "argument --seed: expected a whole number from -2^63 to 2^64 - 1, got 'x'"),
         (["--model", "resnet"], "argument --model: invalid choice: 'resnet' (choose from"),
+        (
+            ["--model", "resnet20"],
+            "resnet20 does not fit the pictures of mnist, which are [1, 28, 28]; choose from mlp, convnet, lenet5",
+        ),
+        (
+            ["--data", "digits", "--model", "vgg11"],
+            "does not fit the pictures of digits, which are [1, 8, 8]; choose from",
+        ),
+        (["--model", "lenet5", "--dropout", "0.5"], "lenet5 has no dropout; leave out --dropout"),
         (["--data", "imagenet"], "argument --data: invalid choice: 'imagenet' (choose from"),
         (["--epoch", "3"], "unrecognized arguments: --epoch"),
         (["--lr"], "argument --lr: expected one argument"),
@@ -404,7 +435,8 @@ def test_without_a_command_there_is_help(batten_):
     listed = {word.rstrip(",") for line in lines for word in line.split() if word.startswith("--")}
     assert code == 0 and listed >= {"--data", "--root", "--model", "--epochs", "--batch-size", "--lr"}
     assert listed >= {"--weight-decay", "--dropout", "--threads", "--seed", "--out"}
-    assert "  mnist: layers 512-512, epochs 12, batch size 128, lr 0.001, weight decay 1e-05, dropout 0.4" in lines
+    assert "  mnist, mlp: layers 512-512, epochs 12, batch size 128, lr 0.001, weight decay 1e-05, dropout 0.4" in lines
+    assert "  mnist, lenet5: epochs 8, batch size 64, lr 0.001, weight decay 1e-05" in lines
     code, lines, err = batten_("fly")
     assert code == 2 and len(err) == 1 and "invalid choice: 'fly'" in err[0]
 

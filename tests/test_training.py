@@ -11,7 +11,7 @@ import pytest
 import batten
 from batten import models
 from batten.datasets import ImageDataset
-from batten.training import Parts, Score, Settings, Training, standardization
+from batten.training import RECIPES, SIZES, Parts, Score, Settings, Training, read, recipe, standardization
 
 
 def prototypes(rng, count, shape=(1, 6, 6)):
@@ -130,6 +130,33 @@ def test_a_loss_that_is_no_number_is_refused_and_the_best_weights_stay(parts):
     with pytest.raises(FloatingPointError, match="the loss became nan in epoch 2, at a learning rate"):
         run(training)
     assert training.best["epoch"] == 1 and math.isfinite(training.test().loss)
+
+
+def test_every_recipe_fits_its_pictures():
+    for (data, model), settings in RECIPES.items():
+        assert recipe(data, model) is settings
+        pictures = ImageDataset(np.zeros((2, *SIZES[data]), np.uint8), np.array([0, 1]), "0123456789")
+        training = Training(settings, Parts(pictures, pictures, pictures))
+        assert training.architecture["num_classes"] == 10
+        assert training.architecture.get("dropout", settings.dropout) == settings.dropout
+        assert math.isfinite(training.evaluate(pictures).loss)
+
+
+def test_the_first_model_is_the_usual_one():
+    assert [recipe(data).model for data in SIZES] == ["convnet", "mlp", "mlp"]
+    with pytest.raises(ValueError, match=r"lenet5 does not fit the pictures of digits, which are \[1, 8, 8\]; choose"):
+        recipe("digits", "lenet5")
+
+
+@pytest.mark.sweep
+def test_the_usual_model_reads_digits():
+    pytest.importorskip("sklearn")
+    parts, _ = read("digits", ".")
+    for seed in range(4):
+        training = Training(dataclasses.replace(recipe("digits"), seed=seed), parts)
+        for _ in range(training.settings.epochs):
+            run(training)
+        assert training.test().accuracy >= 0.985
 
 
 def test_mlp():

@@ -30,7 +30,7 @@ from .benchmark.picture import draw
 from .benchmark.suite import BATTEN, QUICK, THOROUGH, Peer, Suite, choose
 from .random import Generator
 from .serialization import write
-from .training import RECIPES, Parts, Score, Settings, Training, read
+from .training import RECIPES, Parts, Score, Settings, Training, arguments_of, read, recipe
 
 __all__ = ["main"]
 
@@ -96,21 +96,25 @@ def make_parser() -> argparse.ArgumentParser:
         "train",
         help="train a model, and report its accuracy on pictures that it has not seen",
         description="Train a model, and report its accuracy on pictures that it has not seen.",
-        epilog="unless told otherwise:\n" + "\n".join(f"  {name}: {recipe}" for name, recipe in RECIPES.items()),
+        epilog="unless told otherwise, with the first model of each data set being its usual one:\n"
+        + "\n".join(f"  {data}, {model}: {settings}" for (data, model), settings in RECIPES.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     train.set_defaults(command=run_training)
-    train.add_argument("--data", choices=list(RECIPES), default="digits", help="the data set (default: digits)")
+    names = [list(dict.fromkeys(column)) for column in zip(*RECIPES, strict=True)]
+    train.add_argument("--data", choices=names[0], default="digits", help="the data set (default: digits)")
     train.add_argument(
         "--root", default=".", metavar="DIR", help="where the files of mnist or cifar10 are (default: .)"
     )
-    train.add_argument("--model", choices=["mlp"], help="mlp: a multilayer perceptron")
+    train.add_argument("--model", choices=names[1], help="what learns: see below which fit the data set's pictures")
     train.add_argument("--epochs", type=whole(1), metavar="N", help="how often each picture is learned from")
     train.add_argument("--batch-size", type=whole(2), metavar="N", help="how many pictures make one step")
     train.add_argument("--lr", type=positive, metavar="X", help="Adam's learning rate")
     train.add_argument("--weight-decay", type=from_zero, metavar="X", help="Adam's weight decay")
-    train.add_argument("--dropout", type=share, metavar="P", help="the probability to drop a hidden value")
+    train.add_argument(
+        "--dropout", type=share, metavar="P", help="the probability to drop a value, if the model drops any"
+    )
     train.add_argument("--seed", type=seed, metavar="N", help="the same seed gives the same result (default: 0)")
     train.add_argument("--threads", type=whole(1, 1024), metavar="N", help="threads of the kernels")
     train.add_argument("--out", metavar="DIR", help="the folder for what is written (default: a new one in runs)")
@@ -177,7 +181,12 @@ def seed(text: str) -> int:
 def run_training(options: argparse.Namespace) -> None:
     names = Settings.__dataclass_fields__
     given = {name: value for name, value in vars(options).items() if name in names and value is not None}
-    settings = replace(RECIPES[options.data], **given)
+    try:
+        settings = replace(recipe(options.data, options.model), **given)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    if options.dropout is not None and "dropout" not in arguments_of(settings.model):
+        raise UserError(f"{settings.model} has no dropout; leave out --dropout")
     if options.threads:
         kernels.set_num_threads(options.threads)
     parts = read_parts(options)
@@ -219,12 +228,10 @@ def read_parts(options: argparse.Namespace) -> Parts:
 
 
 def describe(training: Training) -> None:
-    shape = training.architecture
-    sizes = [shape["in_features"], *shape["hidden"], shape["num_classes"]]
     count = sum(p.numel() for p in training.model.parameters())
     threads = kernels.get_num_threads()
     print(
-        f"{training.settings.model} {'-'.join(map(str, sizes))}: {count:,} parameters; "
+        f"{training.settings.model}: {count:,} parameters; "
         f"{kernels.isa()}, {threads} thread{'s' if threads > 1 else ''}",
         flush=True,
     )

@@ -11,12 +11,13 @@ threads.  What depends on the machine, such as how long it took, is kept apart.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,9 +36,10 @@ from .random import manual_seed, randperm
 from .serialization import save, write
 from .tensor import Tensor
 
-__all__ = ["RECIPES", "Parts", "Settings", "Training", "read"]
+__all__ = ["RECIPES", "Parts", "Settings", "Training", "arguments_of", "read", "recipe"]
 
-EVALUATED = 1000  # pictures at a time where nothing is learned
+EVALUATED = 250  # pictures at a time where nothing is learned
+SIZES = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "cifar10": (3, 32, 32)}  # channels, height and width
 
 
 @dataclass(frozen=True)
@@ -46,28 +48,57 @@ class Settings:
 
     data: str
     model: str = "mlp"
-    hidden: tuple[int, ...] = (512, 512)
+    hidden: tuple[int, ...] = ()  # the sizes of an mlp's hidden layers
     epochs: int = 20
     batch_size: int = 128
     lr: float = 1e-3
     weight_decay: float = 1e-5
-    dropout: float = 0.2
+    dropout: float = 0.0  # where the model has any
     seed: int = 0
 
     def __str__(self) -> str:
-        layers = "-".join(map(str, self.hidden))
         return (
-            f"layers {layers}, epochs {self.epochs}, batch size {self.batch_size}, lr {self.lr:g}, "
-            f"weight decay {self.weight_decay:g}, dropout {self.dropout:g}"
+            (f"layers {'-'.join(map(str, self.hidden))}, " if self.hidden else "")
+            + f"epochs {self.epochs}, batch size {self.batch_size}, lr {self.lr:g}, "
+            + f"weight decay {self.weight_decay:g}"
+            + (f", dropout {self.dropout:g}" if "dropout" in arguments_of(self.model) else "")
         )
 
 
-# What suits each data set, unless the command line says otherwise.
+def arguments_of(model: str) -> Sequence[str]:
+    """The names of what the function that makes a model takes."""
+    return list(inspect.signature(getattr(models, model)).parameters)
+
+
+# What suits each data set and model, unless the command line says otherwise.  A data set's first model is its usual
+# one; the models that are not here do not fit its pictures.
 RECIPES = {
-    "digits": Settings("digits", hidden=(256, 256), epochs=40, batch_size=32, weight_decay=1e-3),
-    "mnist": Settings("mnist", epochs=12, dropout=0.4),
-    "cifar10": Settings("cifar10", epochs=20, dropout=0.3),
+    (recipe.data, recipe.model): recipe
+    for recipe in [
+        Settings("digits", "convnet", epochs=30, batch_size=32, weight_decay=1e-3, dropout=0.5),
+        Settings("digits", "mlp", hidden=(256, 256), epochs=40, batch_size=32, weight_decay=1e-3, dropout=0.2),
+        Settings("mnist", "mlp", hidden=(512, 512), epochs=12, dropout=0.4),
+        Settings("mnist", "convnet", epochs=6, dropout=0.5),
+        Settings("mnist", "lenet5", epochs=8, batch_size=64),
+        Settings("cifar10", "mlp", hidden=(512, 512), dropout=0.3),
+        Settings("cifar10", "convnet", epochs=20, dropout=0.3),
+        Settings("cifar10", "alexnet", epochs=15, lr=3e-4, dropout=0.5),
+        *[
+            Settings("cifar10", model, epochs=15, lr=5e-4, weight_decay=1e-4, dropout=0.5)
+            for model in ("vgg11", "vgg13", "vgg16")
+        ],
+        *[Settings("cifar10", f"resnet{depth}", epochs=30, weight_decay=1e-4) for depth in (20, 32, 56)],
+    ]
 }
+
+
+def recipe(data: str, model: str | None = None) -> Settings:
+    """What suits a data set and a model, or the data set's usual one.  ValueError if its pictures do not fit."""
+    fitting = [name for pictures, name in RECIPES if pictures == data]
+    if model is not None and model not in fitting:
+        size, names = list(SIZES[data]), ", ".join(fitting)
+        raise ValueError(f"{model} does not fit the pictures of {data}, which are {size}; choose from {names}")
+    return RECIPES[data, model or fitting[0]]
 
 
 # ---- data ----
@@ -140,18 +171,25 @@ class Training:
         manual_seed(settings.seed)
         self.settings, self.parts = settings, parts
         self.standardize = standardization(parts.train.data)
-        self.architecture: dict[str, Any] = {
-            "in_features": math.prod(parts.train.data.shape[1:]),
-            "hidden": settings.hidden,
-            "num_classes": len(parts.train.classes),
-            "dropout": settings.dropout,
-        }
+        self.architecture = self.arguments()
         self.model: Module = getattr(models, settings.model)(**self.architecture)
         self.optimizer = Adam(self.model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
         self.criterion = CrossEntropyLoss()
         self.epochs: list[dict[str, Any]] = []
         self.seconds: list[float] = []
         self.best: dict[str, Any] = {}
+
+    def arguments(self) -> dict[str, Any]:
+        """What the model is made with: those of its arguments that are known here."""
+        settings, train = self.settings, self.parts.train
+        known = {
+            "in_features": math.prod(train.data.shape[1:]),
+            "in_channels": train.data.shape[1],
+            "hidden": settings.hidden,
+            "num_classes": len(train.classes),
+            "dropout": settings.dropout,
+        }
+        return {name: known[name] for name in arguments_of(settings.model) if name in known}
 
     def batches(self) -> Iterator[np.ndarray]:
         """The indices of all pictures to learn from, in random order; what fills no batch waits for another epoch."""
@@ -228,7 +266,7 @@ class Training:
     def checkpoint(self) -> dict[str, Any]:
         """The best epoch, with all that it takes to use the model again or to go on from there.
 
-        model = batten.models.mlp(**checkpoint["architecture"])
+        model = getattr(batten.models, checkpoint["settings"]["model"])(**checkpoint["architecture"])
         model.load_state_dict(checkpoint["model"])
         logits = model.eval()((pictures - checkpoint["mean"]) / checkpoint["std"])
         """

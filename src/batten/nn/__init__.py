@@ -18,4 +18,5 @@ from .parameter import *
 from .pooling import *
 from .response_norm import *
 from .shuffle import *
+from .summaries import *
 from .upsampling import *

@@ -511,6 +511,10 @@ class Conv(Module):
             activation,
         )
 
+    def _multiply_adds(self, inputs: int, outputs: int) -> int:
+        """A row of weights for each of the elements that has one: of y, or of x if transposed."""
+        return (inputs if self.transposed else outputs) * math.prod(self.weight.shape[1:])
+
     def extra_repr(self) -> str:
         rank = self.rank
         usual = {"padding": (0,) * rank, "dilation": (1,) * rank, "output_padding": (0,) * rank, "groups": 1}

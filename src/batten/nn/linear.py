@@ -175,6 +175,9 @@ class Linear(Module):
         """What an activation makes of forward's result."""
         return ACTIVATED[activation].apply(*operands(input, self.weight, self.bias))
 
+    def _multiply_adds(self, inputs: int, outputs: int) -> int:
+        return outputs * self.in_features
+
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
 
@@ -296,6 +299,9 @@ class Bilinear(Module):
 
     def forward(self, input1: Tensor, input2: Tensor) -> Tensor:
         return bilinear(input1, input2, self.weight, self.bias)
+
+    def _multiply_adds(self, inputs: int, outputs: int) -> int:
+        return outputs * self.in1_features * (self.in2_features + 1)
 
     def extra_repr(self) -> str:
         return (

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import builtins
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 from .. import dtypes
@@ -20,7 +20,7 @@ from ..memory import expect_format, preserve_format
 from ..operations.inplace import zero_
 from ..operations.promotion import to_type
 from ..tensor import Tensor, requested_type
-from . import hooks, state
+from . import hooks, state, summaries
 from .hooks import Hook, Hooks, RemovableHandle
 from .kinds import BUFFER, CHILD, EXPECTED, PARAMETER, typename
 from .parameter import Parameter
@@ -394,6 +394,16 @@ class Module:
         <All keys matched successfully>
         """
         return state.load(self, state_dict, strict, assign)
+
+    # What it takes
+
+    def summary(self, input_size: Sequence[int], dtype: Any = None) -> summaries.Summary:
+        """Its layers for an input of a size (N, *): results, parameters, multiply-adds, memory; `nn.summary`."""
+        return summaries.summary(self, input_size, dtype)
+
+    def _multiply_adds(self, inputs: builtins.int, outputs: builtins.int) -> builtins.int:
+        """How many multiplications, each with an addition, make so many outputs of so many inputs."""
+        return 0
 
     # Hooks
 

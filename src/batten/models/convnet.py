@@ -1,0 +1,38 @@
+"""A small convolutional network for small images.
+
+    x -> [Conv2d 3 × 3 -> BatchNorm2d -> ReLU]² -> MaxPool2d -> [Conv2d -> BatchNorm2d -> ReLU]² -> AdaptiveAvgPool2d
+      -> Dropout -> Linear -> one number for each class
+
+What is left of an image are four places, the means of its quarters, however large it was.
+"""
+
+from __future__ import annotations
+
+from .. import nn
+
+__all__ = ["convnet"]
+
+
+def convnet(in_channels: int = 1, num_classes: int = 10, dropout: float = 0.5) -> nn.Sequential:
+    """A convolutional network for images (N, in_channels, H, W) from 4 × 4 on; its result is (N, num_classes).
+
+    `dropout` is the probability to drop each of the values before the last layer.
+
+    >>> import batten
+    >>> batten.models.convnet()(batten.zeros(3, 1, 8, 8)).shape
+    (3, 10)
+    """
+    layers: list[nn.Module] = []
+    channels = in_channels
+    for features, pooled in ((32, False), (32, True), (64, False), (64, False)):
+        layers += [nn.Conv2d(channels, features, 3, padding=1, bias=False), nn.BatchNorm2d(features), nn.ReLU()]
+        if pooled:
+            layers.append(nn.MaxPool2d(2))
+        channels = features
+    return nn.Sequential(
+        *layers,
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Dropout(dropout),
+        nn.Linear(2 * 2 * channels, num_classes),
+    )
