@@ -69,6 +69,16 @@ static void plan_direct_weights(batten_convolution *p, size_t size)
     p->room = f.strip ? strip_room(&f, size) + f.strip * f.axis[2].count * row + VECTOR : BATTEN_PIXELS * row;
 }
 
+/* Weights, or a segment's sums of their gradients, are (taps, channels). */
+static void plan_depthwise(batten_convolution *p, batten_pass pass)
+{
+    struct part f;
+    batten_whole(&f, p);
+    p->segments = pass == BATTEN_BACKWARD_WEIGHTS ? smaller(PIECES, greater(1, f.targets / BATTEN_PIXELS)) : 1;
+    p->room = 0;
+    p->shared = p->segments * f.depth * f.lead;
+}
+
 static size_t pitch(size_t channels, size_t size)
 {
     return up(channels, 64 / size) + 64 / size; /* winograd.c adds a cache line to some */
@@ -126,8 +136,12 @@ size_t batten_convolution_plan(batten_convolution *p, batten_pass pass, batten_d
         terms *= (double)p->kernel[i];
     }
     p->team = team_for(outputs, outputs * terms);
-    p->algorithm = !exact && type == BATTEN_F32 && outputs > 0 && winograd_pays(p) ? BATTEN_WINOGRAD : BATTEN_DIRECT;
-    if (p->algorithm == BATTEN_WINOGRAD)
+    p->algorithm = p->groups > 1 && p->groups == p->channels && p->groups == p->features ? BATTEN_DEPTHWISE
+                   : !exact && type == BATTEN_F32 && outputs > 0 && winograd_pays(p)     ? BATTEN_WINOGRAD
+                                                                                         : BATTEN_DIRECT;
+    if (p->algorithm == BATTEN_DEPTHWISE)
+        plan_depthwise(p, pass);
+    else if (p->algorithm == BATTEN_WINOGRAD)
         plan_winograd(p, pass, size);
     else if (pass == BATTEN_BACKWARD_WEIGHTS)
         plan_direct_weights(p, size);

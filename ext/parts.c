@@ -23,6 +23,10 @@ static ptrdiff_t quotient_up(ptrdiff_t n, ptrdiff_t d)
 void batten_meeting(const struct axis *a, size_t j, size_t *low, size_t *high)
 {
     const ptrdiff_t at = a->first + (ptrdiff_t)j * a->step, taps = (ptrdiff_t)a->taps;
+    *low = 0;
+    *high = a->taps;
+    if (at >= 0 && at + (taps - 1) * a->reach < (ptrdiff_t)a->source) /* without a division, as most do */
+        return;
     ptrdiff_t from = quotient_up(-at, a->reach), to = quotient_up((ptrdiff_t)a->source - at, a->reach);
     to = to < 0 ? 0 : to > taps ? taps : to;
     from = from < 0 ? 0 : from > to ? to : from;
