@@ -9,6 +9,8 @@
  * outputs.  So both directions are the same walk: over the pixels of the result, each of
  * which looks at three spans of the operand.  A pixel belongs to one thread, and adds what
  * it finds in one order; windows may overlap as they like, and also a single image is shared.
+ * Only where windows tile the image, backward walks over the outputs, each of which gives their
+ * gradients to its inputs: it reads every dy once and writes every dx once.
  *
  * Backward of the maximum knows for each output which of its taps was taken, as a byte
  * unless windows have more taps than that: neither x nor y need be kept.
@@ -20,6 +22,7 @@
 enum { DEPTH = 64 };
 enum { PIECE = 4 * BLOCK };       /* operations that a thread takes at a time, or so */
 enum { FEW = 64, CHANNELS = 64 }; /* so few pixels are shared by so many channels */
+enum { AHEAD = 256 };             /* elements before which memory is asked for */
 
 /* Positions along an axis: first, first + step, ... */
 struct span {

@@ -201,7 +201,7 @@ static void normalize_rows_backward(real *dx, const real *dy, const real *x, siz
             const size_t span = smaller(SPAN, w->size - step);
             const struct strip reached = {rows, own.n + span - 1, own.first - (ptrdiff_t)w->after + (ptrdiff_t)step};
             powers(p, q, x, reached, w, NULL);
-            FILL(terms, reached, w, dy[at] * x[at] * q[i]);
+            FILL(terms, reached, w, dy[at] * (x[at] * q[i]));
             add_windows(sums, terms, n, span, step == 0, dy + rows * w->cols, dx + rows * w->cols);
             if (step <= w->after && w->after < step + span) /* then own channels are among those that are reached */
                 memcpy(own_p, p + w->after - step, n * sizeof(real));

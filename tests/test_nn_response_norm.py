@@ -177,3 +177,13 @@ def test_a_value_changed_before_backward_is_found():
         x.add_(1)
     with pytest.raises(RuntimeError, match="changed in place"):
         loss.backward()
+
+
+@pytest.mark.parametrize("beta", [0.75, 0.5])
+def test_squares_that_overflow_are_infinite_sums(beta, isa):
+    """As in PyTorch, what is divided by them is nought; and so is its gradient."""
+    x = batten.full((2, 9), 3e19, requires_grad=True)
+    y = F.local_response_norm(x, 5, 1.0, beta)
+    y.backward(batten.full((2, 9), 3e19))
+    assert not y.detach().numpy().any()
+    assert not x.grad.numpy().any()

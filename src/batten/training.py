@@ -75,7 +75,7 @@ def arguments_of(model: str) -> Sequence[str]:
 RECIPES = {
     (recipe.data, recipe.model): recipe
     for recipe in [
-        Settings("digits", "convnet", epochs=30, batch_size=32, weight_decay=1e-3, dropout=0.5),
+        Settings("digits", "convnet", epochs=40, batch_size=32, weight_decay=1e-3, dropout=0.5),
         Settings("digits", "mlp", hidden=(256, 256), epochs=40, batch_size=32, weight_decay=1e-3, dropout=0.2),
         Settings("mnist", "mlp", hidden=(512, 512), epochs=12, dropout=0.4),
         Settings("mnist", "convnet", epochs=6, dropout=0.5),

@@ -24,7 +24,7 @@ def convnet(in_channels: int = 1, num_classes: int = 10, dropout: float = 0.5) -
     """
     layers: list[nn.Module] = []
     channels = in_channels
-    for features, pooled in ((32, False), (32, True), (64, False), (64, False)):
+    for features, pooled in ((48, False), (48, True), (96, False), (96, False)):
         layers += [nn.Conv2d(channels, features, 3, padding=1, bias=False), nn.BatchNorm2d(features), nn.ReLU()]
         if pooled:
             layers.append(nn.MaxPool2d(2))
