@@ -99,13 +99,15 @@ static void plan_winograd(batten_convolution *p, batten_pass pass, size_t size)
     const size_t channels = backward ? p->features : p->channels, features = backward ? p->channels : p->features;
     const size_t edge = 7 - p->kernel[2], *const out = backward ? p->in : p->out;
     const size_t tiles = p->batch * p->in[0] * ((out[1] + edge - 1) / edge) * ((out[2] + edge - 1) / edge);
-    const size_t square = SLICES * up(greater(p->channels, p->features), 64 / size);
+    /* A row of squares: ACROSS in winograd.c, and never more than an image has. */
+    const size_t across = smaller(16, (out[2] + edge - 1) / edge);
+    const size_t squares = 6 * ((across - 1) * edge + 6) * up(greater(p->channels, p->features), line(size));
     p->columns = pass == BATTEN_BACKWARD_WEIGHTS ? smaller(features, FEATURES) : features;
     const size_t most_tiles = greater(LEAST, CACHE / (SLICES * size * (channels + p->columns)));
     const size_t units = up((tiles + most_tiles - 1) / most_tiles, (size_t)p->team);
     p->tiles = pass == BATTEN_BACKWARD_WEIGHTS ? smaller(tiles, most_tiles) : (tiles + units - 1) / units;
     p->room = SLICES * (slice(p->tiles * pitch(channels, size), size) + slice(p->tiles * pitch(p->columns, size), size))
-              + square;
+              + squares;
     if (pass == BATTEN_BACKWARD_WEIGHTS) {
         const size_t across = (features + FEATURES - 1) / FEATURES;
         p->segments = greater(1, smaller(8 / across, tiles / p->tiles));

@@ -66,29 +66,6 @@ static size_t place_of(const struct part *f, const struct pixel *p)
     return at * f->target_lead;
 }
 
-static inline void copy_run(real *to, const real *from, size_t n)
-{
-    if (n < VLEN) {
-        for (size_t i = 0; i < n; i++)
-            to[i] = from[i];
-        return;
-    }
-    for (size_t i = 0; i + VLEN <= n; i += VLEN)
-        *(loose *)(to + i) = *(const loose *)(from + i);
-    *(loose *)(to + n - VLEN) = *(const loose *)(from + n - VLEN);
-}
-
-static inline void nought(real *to, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        to[i] = 0;
-}
-
-static inline ptrdiff_t smaller_of(ptrdiff_t a, ptrdiff_t b)
-{
-    return a < b ? a : b;
-}
-
 /* The terms from `begin` to before `end` of a pixel: x is the source's group of channels. */
 static void gather(real *to, const struct part *f, const real *x, const struct pixel *p, size_t begin, size_t end)
 {
@@ -139,23 +116,12 @@ static void copy_strip(real *strip, const struct part *f, const real *image, siz
 {
     const struct axis *const a = f->axis;
     const ptrdiff_t plane = a[0].first + (ptrdiff_t)z * a[0].step;
-    const ptrdiff_t first = a[1].first + (ptrdiff_t)top * a[1].step;
-    const ptrdiff_t width = (ptrdiff_t)batten_strip_columns(f), source = (ptrdiff_t)a[2].source;
-    const ptrdiff_t left = a[2].first < 0 ? smaller_of(-a[2].first, width) : 0; /* columns of padding */
-    const ptrdiff_t right =
-        smaller_of(width, source - a[2].first) < left ? left : smaller_of(width, source - a[2].first);
-    const size_t lead = f->lead, count = batten_strip_rows(f, rows);
-    for (size_t i = 0; i < count; i++, strip += (size_t)width * lead) {
-        const ptrdiff_t y = first + (ptrdiff_t)i;
-        if (plane < 0 || plane >= (ptrdiff_t)a[0].source || y < 0 || y >= (ptrdiff_t)a[1].source) {
-            nought(strip, (size_t)width * lead);
-            continue;
-        }
-        const real *const row = image + ((plane * (ptrdiff_t)a[1].source + y) * source + a[2].first) * (ptrdiff_t)lead;
-        nought(strip, (size_t)left * lead);
-        copy_run(strip + (size_t)left * lead, row + left * (ptrdiff_t)lead, (size_t)(right - left) * lead);
-        nought(strip + (size_t)right * lead, (size_t)(width - right) * lead);
-    }
+    const size_t down = batten_strip_rows(f, rows), across = batten_strip_columns(f),
+                 pixels = a[1].source * a[2].source;
+    const int inside = plane >= 0 && plane < (ptrdiff_t)a[0].source;
+    const struct image source = {inside ? image + (size_t)plane * pixels * f->lead : image, inside ? a[1].source : 0,
+                                 a[2].source, f->lead};
+    copy_window(strip, f->lead, &source, a[1].first + (ptrdiff_t)top * a[1].step, a[2].first, down, across, f->lead);
 }
 
 /* The elements of a strip, and those of a vector behind it, in whole lines. */
@@ -224,22 +190,26 @@ static void pack_weights(real *packed, const real *w, const batten_convolution *
     const size_t of_column = (backward ? 1 : inner) * taps, of_term = (backward ? inner : 1) * taps;
     const real *const from = w + group * (p->features / p->groups) * inner * taps + left * of_column;
     const struct axis *const a = f->axis;
-    real *to = packed + (group * width_in_all(f->columns) + left) * f->depth;
+    real *const to = packed + (group * width_in_all(f->columns) + left) * f->depth;
 
-    for (size_t t0 = 0; t0 < a[0].taps; t0++)
-        for (size_t t1 = 0; t1 < a[1].taps; t1++)
-            for (size_t t2 = 0; t2 < a[2].taps; t2++) {
-                const ptrdiff_t tap[3] = {a[0].tap + (ptrdiff_t)t0 * a[0].tap_step,
-                                          a[1].tap + (ptrdiff_t)t1 * a[1].tap_step,
-                                          a[2].tap + (ptrdiff_t)t2 * a[2].tap_step};
-                const size_t at = ((size_t)tap[0] * p->kernel[1] + (size_t)tap[1]) * p->kernel[2] + (size_t)tap[2];
-                for (size_t c = 0; c < f->terms; c++, to += width) {
-                    for (size_t i = 0; i < n; i++)
-                        to[i] = from[at + c * of_term + i * of_column];
-                    for (size_t i = n; i < width; i++)
-                        to[i] = 0;
+    /* Some channels at a time, all of whose taps are in memory next to each other. */
+    enum { SOME = 16 };
+    for (size_t some = 0; some < f->terms; some += SOME)
+        for (size_t t0 = 0; t0 < a[0].taps; t0++)
+            for (size_t t1 = 0; t1 < a[1].taps; t1++)
+                for (size_t t2 = 0; t2 < a[2].taps; t2++) {
+                    const size_t z = (size_t)(a[0].tap + (ptrdiff_t)t0 * a[0].tap_step);
+                    const size_t y = (size_t)(a[1].tap + (ptrdiff_t)t1 * a[1].tap_step);
+                    const size_t x = (size_t)(a[2].tap + (ptrdiff_t)t2 * a[2].tap_step);
+                    const real *const there = from + (z * p->kernel[1] + y) * p->kernel[2] + x;
+                    real *row = to + (((t0 * a[1].taps + t1) * a[2].taps + t2) * f->terms + some) * width;
+                    for (size_t c = some; c < smaller(some + SOME, f->terms); c++, row += width) {
+                        for (size_t i = 0; i < n; i++)
+                            row[i] = there[c * of_term + i * of_column];
+                        for (size_t i = n; i < width; i++)
+                            row[i] = 0;
+                    }
                 }
-            }
 }
 
 /* Target pixels from `first` on, and columns from `left` on, of a group. */
@@ -473,8 +443,13 @@ static void add_segments(real *dw, real *sums, const batten_convolution *p, cons
         for (size_t segment = 1; segment < p->segments; segment++)
             for (size_t i = 0; i < n; i++)
                 total[i] += total[segment * unit + i];
-        for (size_t i = 0; i < n; i++)
-            to[(begin + i) % f->terms * taps + (begin + i) / f->terms] = total[i];
+        for (size_t i = 0, tap = begin / f->terms, c = begin % f->terms; i < n; i++) {
+            to[c * taps + tap] = total[i];
+            if (++c == f->terms) {
+                c = 0;
+                tap++;
+            }
+        }
     }
 }
 

@@ -226,30 +226,6 @@ static size_t slice_of(size_t n)
 
 /* ---- sources and targets ---- */
 
-/* A square of pixels in an image, in `room` if some are outside of it or if vectors would reach beyond it. */
-static const real *square_at(const real *x, size_t height, size_t width, size_t channels, ptrdiff_t top, ptrdiff_t left,
-                             size_t edge, real *room, ptrdiff_t *row, ptrdiff_t *column)
-{
-    const ptrdiff_t h = (ptrdiff_t)height, w = (ptrdiff_t)width, n = (ptrdiff_t)edge, c = (ptrdiff_t)channels;
-    *row = w * c;
-    *column = c;
-    if (channels % VLEN == 0 && top >= 0 && left >= 0 && top + n <= h && left + n <= w)
-        return x + (top * w + left) * c;
-    const size_t pitch = blocks_of(channels, VLEN) * VLEN;
-    for (ptrdiff_t i = 0; i < n; i++)
-        for (ptrdiff_t j = 0; j < n; j++) {
-            real *const to = room + (size_t)(i * n + j) * pitch;
-            const ptrdiff_t y = top + i, z = left + j;
-            if (y >= 0 && y < h && z >= 0 && z < w)
-                memcpy(to, x + (y * w + z) * c, channels * sizeof(real));
-            else
-                memset(to, 0, channels * sizeof(real));
-        }
-    *row = (ptrdiff_t)(edge * pitch);
-    *column = (ptrdiff_t)pitch;
-    return room;
-}
-
 struct place {
     size_t image, row, column; /* of a tile */
 };
@@ -259,32 +235,67 @@ static struct place place_of(const struct tiling *t, size_t tile)
     return (struct place){tile / t->columns / t->rows, tile / t->columns % t->rows, tile % t->columns};
 }
 
-/* Transforms the sources of a tile: to (36 slices, channels). */
-static void transform_source(real *to, size_t slice, const real *x, const struct tiling *t, size_t tile, real *room)
+/* Squares of `edge` pixels a side, in a row, each `step` pixels behind the one before. */
+struct squares {
+    const real *first;
+    ptrdiff_t row, column; /* from a pixel to the one below and to the next */
+};
+
+enum { ACROSS = 16 }; /* squares in a row that are copied at a time, at most */
+
+/* Where they are in the image, if all of them are inside and have whole vectors of channels; else a copy in `room`. */
+static struct squares squares_at(const struct image *image, ptrdiff_t top, ptrdiff_t left, size_t rows, size_t columns,
+                                 size_t channels, real *room)
 {
-    const struct place at = place_of(t, tile);
-    ptrdiff_t row, column;
-    const real *const square = square_at(x + at.image * t->height * t->width * t->channels, t->height, t->width,
-                                         t->channels, t->top + (ptrdiff_t)(at.row * t->edge),
-                                         t->left + (ptrdiff_t)(at.column * t->edge), EDGE, room, &row, &column);
-    for (size_t c = 0; c < t->channels; c += VLEN)
-        source_square(to + c, slice, square + c, row, column);
+    const size_t lead = blocks_of(channels, VLEN) * VLEN;
+    if (channels == lead && top >= 0 && left >= 0 && top + (ptrdiff_t)rows <= (ptrdiff_t)image->height
+        && left + (ptrdiff_t)columns <= (ptrdiff_t)image->width)
+        return (struct squares){image->pixels + ((size_t)top * image->width + (size_t)left) * image->lead,
+                                (ptrdiff_t)(image->width * image->lead), (ptrdiff_t)image->lead};
+    copy_window(room, lead, image, top, left, rows, columns, channels);
+    return (struct squares){room, (ptrdiff_t)(columns * lead), (ptrdiff_t)lead};
 }
 
-/* Transforms dy at the targets of a tile: to (36 slices, features from `first` on). */
-static void transform_gradient(real *to, size_t slice, const real *dy, const struct tiling *t, size_t tile,
-                               size_t first, size_t features, real *room)
+/* Transforms the sources of n tiles: to (36 slices, tiles, channels). */
+static void transform_sources(real *to, size_t slice, const real *x, const struct tiling *t, size_t first, size_t n,
+                              real *room)
 {
-    const struct place at = place_of(t, tile);
-    ptrdiff_t row, column;
-    const real *const square =
-        square_at(dy + at.image * t->out_height * t->out_width * t->features, t->out_height, t->out_width, t->features,
-                  (ptrdiff_t)(at.row * t->edge), (ptrdiff_t)(at.column * t->edge), t->edge, room, &row, &column);
-    for (size_t k = 0; k < features; k += VLEN)
-        if (t->edge == 4)
-            spread_square(to + k, slice, square + first + k, row, column, 4, 0);
-        else
-            spread_square(to + k, slice, square + first + k, row, column, 2, 0);
+    const size_t row = pitch_of(t->channels);
+    for (size_t i = 0, across; i < n; i += across) {
+        const struct place at = place_of(t, first + i);
+        const struct image image = {x + at.image * t->height * t->width * t->channels, t->height, t->width,
+                                    t->channels};
+        across = smaller(smaller(ACROSS, t->columns - at.column), n - i);
+        const struct squares s =
+            squares_at(&image, t->top + (ptrdiff_t)(at.row * t->edge), t->left + (ptrdiff_t)(at.column * t->edge), EDGE,
+                       (across - 1) * t->edge + EDGE, t->channels, room);
+        for (size_t j = 0; j < across; j++)
+            for (size_t c = 0; c < t->channels; c += VLEN)
+                source_square(to + (i + j) * row + c, slice, s.first + j * t->edge * (size_t)s.column + c, s.row,
+                              s.column);
+    }
+}
+
+/* Transforms dy at the targets of n tiles: to (36 slices, tiles of so many rows, features), from feature `left` on. */
+static void transform_gradients(real *to, size_t slice, size_t row, const real *dy, const struct tiling *t,
+                                size_t first, size_t n, size_t left, size_t features, real *room)
+{
+    for (size_t i = 0, across; i < n; i += across) {
+        const struct place at = place_of(t, first + i);
+        const struct image image = {dy + at.image * t->out_height * t->out_width * t->features + left, t->out_height,
+                                    t->out_width, t->features};
+        across = smaller(smaller(ACROSS, t->columns - at.column), n - i);
+        const struct squares s = squares_at(&image, (ptrdiff_t)(at.row * t->edge), (ptrdiff_t)(at.column * t->edge),
+                                            t->edge, across * t->edge, features, room);
+        for (size_t j = 0; j < across; j++)
+            for (size_t k = 0; k < features; k += VLEN) {
+                const real *const square = s.first + j * t->edge * (size_t)s.column + k;
+                if (t->edge == 4)
+                    spread_square(to + (i + j) * row + k, slice, square, s.row, s.column, 4, 0);
+                else
+                    spread_square(to + (i + j) * row + k, slice, square, s.row, s.column, 2, 0);
+            }
+    }
 }
 
 /* Collects a tile's targets from (36 slices, features). */
@@ -387,32 +398,48 @@ static void multiply(real *products, const real *sources, const real *weights, c
     }
 }
 
+/* Where the slices of one unit of work are in scratch. */
+struct room {
+    real *sources, *others, *copy; /* others: products, or gradients */
+    size_t of_sources, of_others;  /* the distances of their slices */
+};
+
+static struct room room_of(real *scratch, const batten_convolution *p, size_t channels, size_t others)
+{
+    struct room r = {.of_sources = slice_of(p->tiles * pitch_of(channels)),
+                     .of_others = slice_of(p->tiles * pitch_of(others))};
+    r.sources = scratch + p->shared + myself().rank * p->room;
+    r.others = r.sources + SLICES * r.of_sources;
+    r.copy = r.others + SLICES * r.of_others;
+    return r;
+}
+
+/* The targets of a unit's tiles, from `first` on. */
+static void convolve_tiles(real *y, const real *x, const real *bias, real *scratch, const batten_convolution *p,
+                           const struct tiling *t, size_t of_weights, size_t first)
+{
+    const size_t n = smaller(p->tiles, tiles_in(t) - first);
+    const struct room r = room_of(scratch, p, t->channels, t->features);
+    transform_sources(r.sources, r.of_sources, x, t, first, n, r.copy);
+    for (size_t s = 0; s < SLICES; s++)
+        multiply(r.others + s * r.of_others, r.sources + s * r.of_sources, scratch + s * of_weights,
+                 scratch + (s + 1) % SLICES * of_weights, n, t);
+    for (size_t i = 0; i < n; i++)
+        collect_targets(y, r.others + i * pitch_of(t->features), r.of_others, t, first + i, bias, p->activation);
+}
+
 static void by_data(real *y, const real *x, const real *w, const real *bias, real *scratch, const batten_convolution *p,
                     int backward)
 {
     enum { CHANNELS = 64 }; /* whose weights are transformed at a time */
     const struct tiling t = tiling_of(p, backward);
-    const size_t tiles = tiles_in(&t), panels = blocks_of(t.features, NR), blocks = blocks_of(t.channels, CHANNELS);
+    const size_t panels = blocks_of(t.features, NR), blocks = blocks_of(t.channels, CHANNELS);
     const size_t of_weights = slice_of(blocks_of(t.features, VLEN) * VLEN * t.channels);
-    const size_t of_sources = slice_of(p->tiles * pitch_of(t.channels)),
-                 of_products = slice_of(p->tiles * pitch_of(t.features));
-    real *const rooms = scratch + p->shared;
     TEAM_OF(p->team, SHARED(for (size_t i = 0; i < panels * blocks; i++) transform_weights(
                                 scratch, of_weights, w, &t, backward, i / blocks, i % blocks * CHANNELS,
-                                smaller(i % blocks * CHANNELS + CHANNELS,
-                                        t.channels));) SHARED(for (size_t first = 0; first < tiles; first += p->tiles) {
-                const size_t n = smaller(p->tiles, tiles - first);
-                real *const sources = rooms + myself().rank * p->room, *const products = sources + SLICES * of_sources,
-                            *const square = products + SLICES * of_products;
-                for (size_t i = 0; i < n; i++)
-                    transform_source(sources + i * pitch_of(t.channels), of_sources, x, &t, first + i, square);
-                for (size_t s = 0; s < SLICES; s++)
-                    multiply(products + s * of_products, sources + s * of_sources, scratch + s * of_weights,
-                             scratch + (s + 1) % SLICES * of_weights, n, &t);
-                for (size_t i = 0; i < n; i++)
-                    collect_targets(y, products + i * pitch_of(t.features), of_products, &t, first + i, bias,
-                                    p->activation);
-            }));
+                                smaller(i % blocks * CHANNELS + CHANNELS, t.channels));)
+                         SHARED(for (size_t first = 0; first < tiles_in(&t); first += p->tiles)
+                                    convolve_tiles(y, x, bias, scratch, p, &t, of_weights, first);));
 }
 
 void KERNEL(winograd)(real *y, const real *x, const real *w, const real *bias, real *scratch,
@@ -483,35 +510,35 @@ static void collect_weights(real *dw, real *sums, size_t slice, size_t segment, 
         collect_feature(dw, sums, slice, segment, segments, t->channels, 5);
 }
 
+/* The sums of a segment of the tiles, for the features from `block` on: sums (36 slices, features, channels). */
+static void sum_segment(real *sums, size_t of_sums, const real *dy, const real *x, real *scratch,
+                        const batten_convolution *p, const struct tiling *t, size_t block, size_t segment)
+{
+    const size_t features = smaller(p->columns, t->features - block), row = pitch_of(p->columns);
+    const struct range mine = share(tiles_in(t), (struct member){segment, p->segments});
+    const struct room r = room_of(scratch, p, t->channels, p->columns);
+    for (size_t first = mine.first; first < mine.last; first += p->tiles) {
+        const size_t n = smaller(p->tiles, mine.last - first);
+        transform_sources(r.sources, r.of_sources, x, t, first, n, r.copy);
+        transform_gradients(r.others, r.of_others, row, dy, t, first, n, block, features, r.copy);
+        for (size_t s = 0; s < SLICES; s++)
+            add_products(sums + s * of_sums, r.others + s * r.of_others, row, r.sources + s * r.of_sources, features,
+                         t->channels, n, first == mine.first);
+    }
+}
+
 static void by_weights(real *dw, const real *dy, const real *x, real *scratch, const batten_convolution *p)
 {
     const struct tiling t = tiling_of(p, 0);
-    const size_t tiles = tiles_in(&t), across = blocks_of(t.features, p->columns);
+    const size_t across = blocks_of(t.features, p->columns), segments = p->segments;
     const size_t of_sums = slice_of(p->columns * pitch_of(t.channels)), unit = SLICES * of_sums;
-    const size_t of_sources = slice_of(p->tiles * pitch_of(t.channels)),
-                 of_gradients = slice_of(p->tiles * pitch_of(p->columns));
-    real *const rooms = scratch + p->shared;
-    TEAM_OF(
-        p->team, SHARED(for (size_t j = 0; j < across * p->segments; j++) {
-            const size_t block = j / p->segments * p->columns, n = smaller(p->columns, t.features - block);
-            const struct range mine = share(tiles, (struct member){j % p->segments, p->segments});
-            real *const sources = rooms + myself().rank * p->room, *const gradients = sources + SLICES * of_sources,
-                        *const square = gradients + SLICES * of_gradients, *const sums = scratch + j * unit;
-            for (size_t first = mine.first; first < mine.last; first += p->tiles) {
-                const size_t count = smaller(p->tiles, mine.last - first);
-                for (size_t i = 0; i < count; i++)
-                    transform_source(sources + i * pitch_of(t.channels), of_sources, x, &t, first + i, square);
-                for (size_t i = 0; i < count; i++)
-                    transform_gradient(gradients + i * pitch_of(p->columns), of_gradients, dy, &t, first + i, block, n,
-                                       square);
-                for (size_t s = 0; s < SLICES; s++)
-                    add_products(sums + s * of_sums, gradients + s * of_gradients, pitch_of(p->columns),
-                                 sources + s * of_sources, n, t.channels, count, first == mine.first);
-            }
-        }) SHARED(for (size_t k = 0; k < t.features; k++) collect_weights(dw + k * t.channels * t.taps * t.taps,
-                                                                          scratch + k / p->columns * p->segments * unit
-                                                                              + k % p->columns * pitch_of(t.channels),
-                                                                          of_sums, unit, p->segments, &t);));
+    TEAM_OF(p->team,
+            SHARED(for (size_t j = 0; j < across * segments; j++) sum_segment(
+                       scratch + j * unit, of_sums, dy, x, scratch, p, &t, j / segments * p->columns, j % segments);)
+                SHARED(for (size_t k = 0; k < t.features; k++) collect_weights(
+                           dw + k * t.channels * t.taps * t.taps,
+                           scratch + k / p->columns * segments * unit + k % p->columns * pitch_of(t.channels), of_sums,
+                           unit, segments, &t);));
 }
 
 void KERNEL(winograd_backward_weights)(real *dw, const real *dy, const real *x, real *scratch,

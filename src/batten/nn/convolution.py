@@ -288,8 +288,10 @@ def each_axis(name: str, what: str, value: Any, rank: int, low: int) -> tuple[in
         raise TypeError(f"{name} expects {what} in whole numbers, got {value!r}")
     if len(numbers) == 1:
         numbers *= rank
-    if len(numbers) != rank or min(numbers) < low:
-        raise ValueError(f"{name} expects {what} as {rank} numbers of at least {low}, or one for all, got {value!r}")
+    if len(numbers) != rank or not all(low <= n < 2**31 for n in numbers):
+        raise ValueError(
+            f"{name} expects {what} as {rank} numbers from {low} to 2^31 - 1, or one for all, got {value!r}"
+        )
     return numbers
 
 
