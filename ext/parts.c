@@ -80,11 +80,12 @@ static struct axis axis_backward(const batten_convolution *p, int i, size_t r)
 {
     const ptrdiff_t s = (ptrdiff_t)p->stride[i], d = (ptrdiff_t)p->dilation[i], at = (ptrdiff_t)(r + p->before[i]);
     const ptrdiff_t divisor = common_divisor(s, d), period = s / divisor;
+    const ptrdiff_t kernel = (ptrdiff_t)p->kernel[i];
     ptrdiff_t tap = 0;
-    while (tap < period && (at - tap * d) % s)
+    while (tap < period && tap < kernel && (at - tap * d) % s)
         tap++;
-    const size_t kernel = p->kernel[i], none = tap == period || (size_t)tap >= kernel;
-    const size_t taps = none ? 0 : blocks_of(kernel - (size_t)tap, (size_t)period);
+    const int none = tap == period || tap >= kernel;
+    const size_t taps = none ? 0 : blocks_of((size_t)(kernel - tap), (size_t)period);
     const ptrdiff_t last = none ? 0 : tap + ((ptrdiff_t)taps - 1) * period;
     return (struct axis){
         .count = r < p->in[i] ? blocks_of(p->in[i] - r, (size_t)s) : 0,
