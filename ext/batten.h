@@ -99,10 +99,10 @@ enum { BATTEN_COLUMNS = 32 }; /* rectangles begin at multiples of this column; s
 /* Makes the plan from the sizes; returns the bytes of scratch that the kernel needs. */
 size_t batten_product_plan(batten_product *p, batten_dtype type);
 
-/* ---- convolutions (geometry.c; direct.c, depthwise.c, winograd.c) ---- */
+/* ---- convolutions (geometry.c; direct.c, depthwise.c, winograd.c, scatter.c) ---- */
 
 typedef enum { BATTEN_FORWARD, BATTEN_BACKWARD_DATA, BATTEN_BACKWARD_WEIGHTS } batten_pass;
-typedef enum { BATTEN_DIRECT, BATTEN_DEPTHWISE, BATTEN_WINOGRAD } batten_algorithm;
+typedef enum { BATTEN_DIRECT, BATTEN_DEPTHWISE, BATTEN_WINOGRAD, BATTEN_SCATTER } batten_algorithm;
 
 /* y[n, o, k] = act(bias[k] + sum over taps t and channels c of x[n, o stride - before + t dilation, c] w[k, c, t]),
  * along three axes of pixels; images with fewer have axes of length one in front.  x (batch, in, channels) and

@@ -27,6 +27,9 @@ void KERNEL(conv_backward_data)(real *dx, const real *dy, const real *w, const r
     case BATTEN_DIRECT:
         KERNEL(direct_backward_data)(dx, dy, w, bias, scratch, p);
         break;
+    case BATTEN_SCATTER:
+        KERNEL(scatter)(dx, dy, w, bias, scratch, p);
+        break;
     case BATTEN_DEPTHWISE:
         KERNEL(depthwise_backward_data)(dx, dy, w, bias, scratch, p);
         break;

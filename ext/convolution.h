@@ -15,6 +15,8 @@
 CONVOLUTION_BY(direct)
 CONVOLUTION_BY(depthwise)
 CONVOLUTION_BY(winograd)
+void KERNEL(scatter)(real *dx, const real *dy, const real *w, const real *bias, real *scratch,
+                     const batten_convolution *p);
 
 /* ---- copies of images ---- */
 

@@ -129,6 +129,28 @@ static int winograd_pays(const batten_convolution *p)
     return p->groups == 1 && smaller(p->channels, p->features) >= 16 && smaller(p->out[1], p->out[2]) >= 4;
 }
 
+/* Whether most of what the gradient by data would gather is padding: there is none in the images, which have at
+ * least twice as many pixels as their result. */
+static int scattering_pays(const batten_convolution *p)
+{
+    size_t in = 1, out = 1, taps = 1;
+    for (int i = 0; i < 3; i++) {
+        if (p->stride[i] != 1 || p->dilation[i] != 1 || p->before[i] || p->in[i] != p->out[i] + p->kernel[i] - 1)
+            return 0;
+        in *= p->in[i];
+        out *= p->out[i];
+        taps *= p->kernel[i];
+    }
+    return p->groups == 1 && in >= 2 * out && taps * p->channels >= TILE && p->features >= 8;
+}
+
+static void plan_scatter(batten_convolution *p)
+{
+    const size_t row = up(p->kernel[0] * p->kernel[1] * p->kernel[2] * p->channels, TILE);
+    p->shared = row * p->features;
+    p->room = BATTEN_PIXELS * row;
+}
+
 size_t batten_convolution_plan(batten_convolution *p, batten_pass pass, batten_dtype type, int exact)
 {
     const size_t size = type == BATTEN_F32 ? sizeof(float) : sizeof(double);
@@ -138,11 +160,18 @@ size_t batten_convolution_plan(batten_convolution *p, batten_pass pass, batten_d
         terms *= (double)p->kernel[i];
     }
     p->team = team_for(outputs, outputs * terms);
-    p->algorithm = p->groups > 1 && p->groups == p->channels && p->groups == p->features ? BATTEN_DEPTHWISE
-                   : !exact && type == BATTEN_F32 && outputs > 0 && winograd_pays(p)     ? BATTEN_WINOGRAD
-                                                                                         : BATTEN_DIRECT;
+    p->algorithm = BATTEN_DIRECT;
+    if (p->groups > 1 && p->groups == p->channels && p->groups == p->features)
+        p->algorithm = BATTEN_DEPTHWISE;
+    else if (pass == BATTEN_BACKWARD_DATA && scattering_pays(p))
+        p->algorithm = BATTEN_SCATTER;
+    else if (!exact && type == BATTEN_F32 && outputs > 0 && winograd_pays(p))
+        p->algorithm = BATTEN_WINOGRAD;
+
     if (p->algorithm == BATTEN_DEPTHWISE)
         plan_depthwise(p, pass);
+    else if (p->algorithm == BATTEN_SCATTER)
+        plan_scatter(p);
     else if (p->algorithm == BATTEN_WINOGRAD)
         plan_winograd(p, pass, size);
     else if (pass == BATTEN_BACKWARD_WEIGHTS)
