@@ -75,9 +75,7 @@ static void scatter_image(real *dx, const real *dy, const real *packed, const re
 {
     const size_t channels = p->channels, pixels = p->in[0] * p->in[1] * p->in[2];
     const size_t *const out = p->out, outputs = out[0] * out[1] * out[2];
-    for (size_t i = 0; i < pixels; i++)
-        for (size_t c = 0; c < channels; c++)
-            dx[i * channels + c] = bias ? bias[c] : 0;
+    nought(dx, pixels * channels);
     for (size_t first = 0; first < outputs; first += PIXELS) {
         const size_t n = smaller(PIXELS, outputs - first);
         multiply(room, dy + first * p->features, packed, p, n);
@@ -86,6 +84,9 @@ static void scatter_image(real *dx, const real *dy, const real *packed, const re
             add(dx + ((z * p->in[1] + y) * p->in[2] + x) * channels, room + i * row_of(p), p);
         }
     }
+    for (size_t i = 0; bias && i < pixels; i++)
+        for (size_t c = 0; c < channels; c++)
+            dx[i * channels + c] += bias[c];
     for (size_t i = 0; p->activation == BATTEN_RELU && i < pixels * channels; i++)
         dx[i] = dx[i] < 0 ? 0 : dx[i];
 }

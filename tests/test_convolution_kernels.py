@@ -37,6 +37,9 @@ DIRECT = {
     "one of each": Shape(1, (1, 1), 1, 1, (1, 1)),
     "units within a plane": Shape(1, (53, 47), 2, 3, (3, 5), padding=1),
     "many weights": Shape(2, (5, 5), 130, 131, (3, 3), stride=2, padding=1),
+    "small images without padding": Shape(9, (6, 5), 20, 50, (5, 3)),
+    "a small volume without padding": Shape(2, (4, 5, 4), 7, 9, (3, 3, 2)),
+    "more features than a step of the sum has": Shape(2, (4, 4), 3, 530, (3, 3)),
     "groups": Shape(2, (9, 10), 12, 27, (3, 3), padding=1, groups=3),
     "wide groups": Shape(2, (6, 7), 36, 70, (3, 2), stride=(1, 2), groups=2),
     "many groups": Shape(1, (6, 6), 60, 120, (3, 3), padding=1, groups=30),
@@ -57,7 +60,7 @@ DIRECT = {
 WINOGRAD = {
     "one vector": Shape(9, (12, 11), 16, 16, (3, 3), padding=1),
     "odd": Shape(7, (13, 9), 19, 35, (3, 3), padding=1),
-    "five taps": Shape(6, (12, 12), 20, 50, (5, 5)),
+    "five taps": Shape(6, (12, 12), 20, 50, (5, 5), padding=1),
     "five taps, padded": Shape(4, (9, 10), 33, 17, (5, 5), padding=2),
     "one tile": Shape(40, (4, 4), 32, 40, (3, 3), padding=1),
     "uneven padding": Shape(5, (11, 14), 24, 24, (3, 3), padding=((0, 1), (2, 0))),
@@ -186,7 +189,9 @@ def test_same_bits_for_any_number_of_threads(shape, exact, rng, threads):
 
 
 @pytest.mark.parametrize("exact", [True, False])
-@pytest.mark.parametrize("shape", [WINOGRAD["odd"], DIRECT["strided"], DIRECT["depthwise"]])
+@pytest.mark.parametrize(
+    "shape", [WINOGRAD["odd"], *(DIRECT[k] for k in ("strided", "depthwise", "small images without padding"))]
+)
 def test_bias_and_relu(shape, exact, dtype, isa, rng):
     (y, x, w, bias), _ = drawn(shape, rng, dtype)
     arguments = shape.options()
