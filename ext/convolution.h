@@ -18,6 +18,14 @@ CONVOLUTION_BY(winograd)
 void KERNEL(scatter)(real *dx, const real *dy, const real *w, const real *bias, real *scratch,
                      const batten_convolution *p);
 
+/* Numbers of a row in scratch that has room for n: whole lines of the cache, and not so many that rows below each
+ * other fall onto the same places of the first cache. */
+static inline size_t pitch_of(size_t n)
+{
+    const size_t whole = up(n, LINE);
+    return whole * sizeof(real) % 1024 ? whole : whole + LINE;
+}
+
 /* ---- copies of images ---- */
 
 struct image {
@@ -31,6 +39,7 @@ static inline void nought(real *to, size_t n)
         to[i] = 0;
 }
 
+/* In vectors, the last of which reaches back: a call of memcpy costs more than most of these copies. */
 static inline void copy_run(real *to, const real *from, size_t n)
 {
     if (n < VLEN) {

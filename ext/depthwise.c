@@ -11,7 +11,6 @@
  * number depends on the shapes alone. */
 #include "convolution.h"
 #include "parts.h"
-#include "tile.h"
 
 /* A row of targets: where it is, and the taps down and across planes that meet the image. */
 struct row {

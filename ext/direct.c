@@ -25,13 +25,13 @@
  * Groups are convolutions beside each other.  Padding is nought times weight. */
 #include "convolution.h"
 #include "parts.h"
-#include "tile.h"
 #include <string.h>
 
 enum { PIXELS = BATTEN_PIXELS, CHUNK = BATTEN_CHUNK };
 
 /* ---- gathering ---- */
 
+/* A target: its image and its place among a part's targets along each axis. */
 struct pixel {
     size_t image, at[3];
 };
@@ -80,30 +80,30 @@ static void gather(real *to, const struct part *f, const real *x, const struct p
 
     size_t t0 = begin / run / a[1].taps, t1 = begin / run % a[1].taps;
     for (size_t left = begin / run * run; left < end; left += run) {
-        const size_t from = left < begin ? begin - left : 0, to_ = smaller(end - left, run);
+        const size_t skipped = left < begin ? begin - left : 0, stop = smaller(end - left, run);
         const ptrdiff_t z = at[0] + (ptrdiff_t)t0 * a[0].reach, y = at[1] + (ptrdiff_t)t1 * a[1].reach;
         const int inside = z >= 0 && z < (ptrdiff_t)a[0].source && y >= 0 && y < (ptrdiff_t)a[1].source;
-        size_t first = inside ? low * terms : to_, last = inside ? high * terms : to_;
-        first = first < from ? from : smaller(first, to_);
-        last = last < first ? first : smaller(last, to_);
+        size_t first = inside ? low * terms : stop, last = inside ? high * terms : stop;
+        first = first < skipped ? skipped : smaller(first, stop);
+        last = last < first ? first : smaller(last, stop);
         const ptrdiff_t row =
             (((ptrdiff_t)p->image * (ptrdiff_t)a[0].source + z) * (ptrdiff_t)a[1].source + y) * (ptrdiff_t)a[2].source
             + at[2];
-        nought(to, first - from);
+        nought(to, first - skipped);
         if (together) {
             if (last > first)
-                copy_run(to + (first - from), x + (row * (ptrdiff_t)f->lead + (ptrdiff_t)first), last - first);
+                copy_run(to + (first - skipped), x + (row * (ptrdiff_t)f->lead + (ptrdiff_t)first), last - first);
         } else {
             for (size_t i = first, next; i < last; i = next) {
                 const size_t tap = i / terms;
                 next = smaller((tap + 1) * terms, last);
-                copy_run(to + (i - from),
+                copy_run(to + (i - skipped),
                          x + ((row + (ptrdiff_t)tap * a[2].reach) * (ptrdiff_t)f->lead + (ptrdiff_t)(i - tap * terms)),
                          next - i);
             }
         }
-        nought(to + (last - from), to_ - last);
-        to += to_ - from;
+        nought(to + (last - skipped), stop - last);
+        to += stop - skipped;
         if (++t1 == a[1].taps) {
             t1 = 0;
             t0++;
@@ -155,13 +155,6 @@ static void gather_strip(real *to, size_t pitch, const real *strip, const struct
                 from += (size_t)a[1].reach * row;
             }
         }
-}
-
-/* Rows that begin a multiple of a page apart fall onto each other in the first cache. */
-static size_t pitch_of(size_t n)
-{
-    const size_t whole = blocks_of(n, LINE) * LINE;
-    return whole * sizeof(real) % 1024 ? whole : whole + LINE;
 }
 
 /* ---- by data ---- */

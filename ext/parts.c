@@ -4,6 +4,9 @@
 
 enum { STRIP_PIXELS = 256 }; /* targets of a strip, at most, unless a single row has more */
 
+/* Strips are of rows of so many targets: shorter ones make poor tiles, longer ones take much memory. */
+enum { SHORT_ROW = 8, LONG_ROW = 1024 };
+
 static ptrdiff_t common_divisor(ptrdiff_t a, ptrdiff_t b)
 {
     while (b) {
@@ -146,8 +149,8 @@ static void join_axes(struct part *f, const batten_convolution *p, int backward)
     const struct axis *const down = &f->axis[1], *const across = &f->axis[2];
     f->run = across->taps * f->terms;
     f->strip = 0;
-    if (f->axis[0].taps == 1 && p->groups == 1 && !f->plain && across->count >= 8 && across->reach == 1 && down->taps
-        && (ptrdiff_t)across->taps >= across->step)
+    if (f->axis[0].taps == 1 && p->groups == 1 && !f->plain && across->count >= SHORT_ROW && across->count <= LONG_ROW
+        && across->reach == 1 && f->depth && (ptrdiff_t)across->taps >= across->step)
         f->strip = greater(1, smaller(down->count, STRIP_PIXELS / across->count));
 }
 

@@ -34,7 +34,6 @@
  *
  * the distance of slices is an odd number of cache lines, as all 36 are written at a time. */
 #include "convolution.h"
-#include "tile.h"
 #include <string.h>
 
 enum { SECOND_CACHE = 1 << 20 };
@@ -209,13 +208,6 @@ static struct tiling tiling_of(const batten_convolution *p, int backward)
 static size_t tiles_in(const struct tiling *t)
 {
     return t->images * t->rows * t->columns;
-}
-
-/* A row of channels in scratch: whole vectors, and not so that all rows begin in the same places of the first cache. */
-static size_t pitch_of(size_t channels)
-{
-    const size_t whole = blocks_of(channels, LINE) * LINE;
-    return whole * sizeof(real) % 1024 ? whole : whole + LINE;
 }
 
 /* The distance of slices of so many elements: an odd number of lines. */

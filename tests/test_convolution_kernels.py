@@ -52,6 +52,8 @@ DIRECT = {
     "depthwise, volume": Shape(1, (4, 5, 6), 20, 20, (3, 3, 2), padding=1, groups=20),
     "no images": Shape(0, (5, 5), 3, 4, (3, 3)),
     "no channels": Shape(2, (5, 5), 0, 4, (3, 3)),
+    "no channels of a larger image": Shape(2, (12, 12), 0, 4, (3, 3), padding=1),
+    "a long line": Shape(2, (1500,), 3, 4, (5,), padding=2),
     "no features": Shape(2, (5, 5), 3, 0, (3, 3)),
     "images without pixels": Shape(2, (0, 5), 3, 4, (3, 3), padding=2),
 }
