@@ -57,8 +57,15 @@ def taps(shape, x):
 
 
 def grouped(shape, a):
-    """The last axis as (groups, channels of one)."""
-    return a.reshape(*a.shape[:-1], shape.groups, a.shape[-1] // shape.groups)
+    """A matrix for each group: (groups, pixels, channels of one)."""
+    channels = a.shape[-1]
+    rows = a.reshape(math.prod(a.shape[:-1]), shape.groups, channels // shape.groups)
+    return rows.swapaxes(0, 1)
+
+
+def ungrouped(shape, rows, sizes):
+    """Groups beside each other again: (*sizes, channels)."""
+    return rows.swapaxes(0, 1).reshape(*sizes, rows.shape[-1] * shape.groups)
 
 
 def weights(shape, w, tap):
@@ -67,10 +74,10 @@ def weights(shape, w, tap):
 
 
 def convolve(shape, x, w, bias=None):
-    y = np.zeros((shape.batch, *shape.output(), shape.groups, shape.features // shape.groups), x.dtype)
+    sizes = shape.batch, *shape.output()
+    y = np.zeros((*sizes, shape.features), x.dtype)
     for tap, padded, met in taps(shape, x):
-        y += np.einsum("...gc,gkc->...gk", grouped(shape, padded[met]), weights(shape, w, tap))
-    y = y.reshape(*y.shape[:-2], shape.features)
+        y += ungrouped(shape, grouped(shape, padded[met]) @ weights(shape, w, tap).mT, sizes)
     return y if bias is None else y + bias
 
 
@@ -80,8 +87,7 @@ def convolve_backward_data(shape, dy, w):
     total = None
     for tap, padded, met in taps(shape, x):
         total = np.zeros_like(padded) if total is None else total
-        dx = np.einsum("...gk,gkc->...gc", grouped(shape, dy), weights(shape, w, tap))
-        total[met] += dx.reshape(*dx.shape[:-2], shape.channels)
+        total[met] += ungrouped(shape, grouped(shape, dy) @ weights(shape, w, tap), (shape.batch, *shape.output()))
     _, padding, _, _ = shape.options()
     return total[(slice(None), *(slice(b, b + n) for (b, _), n in zip(padding, shape.pixels, strict=True)))]
 
@@ -89,8 +95,7 @@ def convolve_backward_data(shape, dy, w):
 def convolve_backward_weights(shape, dy, x):
     dw = np.zeros((shape.features, shape.channels // shape.groups, *shape.kernel), x.dtype)
     for tap, padded, met in taps(shape, x):
-        rows, met = (a.reshape(math.prod(a.shape[:-1]), a.shape[-1]) for a in (dy, padded[met]))
-        part = np.einsum("pgk,pgc->gkc", grouped(shape, rows), grouped(shape, met))
+        part = grouped(shape, dy).mT @ grouped(shape, padded[met])
         dw[(slice(None), slice(None), *tap)] = part.reshape(dw.shape[:2])
     return dw
 
