@@ -220,6 +220,7 @@ static void convolve(const struct job *q, size_t group, size_t first, size_t lef
     real *const apart = room + PIXELS * (DEPTH + LINE); /* where the targets are not next to each other */
     const size_t row = f->dense ? f->target_lead : NR * blocks_of(columns, NR);
     real *const c = f->dense ? q->y + first * row + group * f->columns + left : apart;
+    const int finished = q->bias || p->activation != BATTEN_IDENTITY; /* by more than the sums */
     struct ahead none = {0};
     struct tile t = {.c_row = (ptrdiff_t)row, .alpha = 1, .next = &none};
 
@@ -245,7 +246,7 @@ static void convolve(const struct job *q, size_t group, size_t first, size_t lef
                     t.old = step ? t.c : noughts;
                     t.old_row = step ? t.c_row : 0;
                     KERNEL(tile)(&t);
-                    if (end == f->depth)
+                    if (end == f->depth && finished)
                         KERNEL(finish)(&t, bias ? bias + v : NULL, p->activation);
                 }
             }
@@ -274,6 +275,7 @@ static void convolve_strip(const struct job *q, size_t image, size_t z, size_t t
     real *const strip = room, *const together = room + strip_room(f);
     const size_t pitch = pitch_of(longest);
     const struct pixel corner = {image, {z, top, 0}};
+    const int finished = q->bias || p->activation != BATTEN_IDENTITY;
     struct ahead none = {0};
     struct tile t = {.c_row = (ptrdiff_t)(a[2].every * f->target_lead), .alpha = 1, .next = &none};
 
@@ -303,7 +305,7 @@ static void convolve_strip(const struct job *q, size_t image, size_t z, size_t t
                     t.old = tap ? t.c : noughts;
                     t.old_row = tap ? t.c_row : 0;
                     KERNEL(tile)(&t);
-                    if (tap + taps >= a[1].taps)
+                    if (tap + taps >= a[1].taps && finished)
                         KERNEL(finish)(&t, q->bias ? q->bias + left + v : NULL, p->activation);
                 }
         }

@@ -41,6 +41,14 @@ static inline void ask(struct ahead *next)
         if (vectors == 2)                                              \
             y[1] = t.scale * x[1] + t.alpha * right##i;                \
     }
+/* The same bits where scale is 0 and alpha 1: a sum that began at nought is never -0. */
+#define STORE_SUM(i)                                   \
+    if (i < rows) {                                    \
+        loose *const y = (loose *)(t.c + i * t.c_row); \
+        y[0] = left##i;                                \
+        if (vectors == 2)                              \
+            y[1] = right##i;                           \
+    }
 static inline __attribute__((always_inline)) void multiply_tile(const struct tile *all, const ptrdiff_t lane,
                                                                 const int rows, const int vectors)
 {
@@ -65,7 +73,11 @@ static inline __attribute__((always_inline)) void multiply_tile(const struct til
         if (lane != 1)
             a += t.skip;
     }
-    EACH_ROW(STORE)
+    if (t.scale == 0 && t.alpha == 1) {
+        EACH_ROW(STORE_SUM)
+    } else {
+        EACH_ROW(STORE)
+    }
 }
 
 /* The same for as many rows as there are.  Rows of a that are next to each other, as in a

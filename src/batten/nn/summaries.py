@@ -21,7 +21,7 @@ from .kinds import BUFFER, PARAMETER
 if TYPE_CHECKING:
     from .module import Module
 
-__all__ = ["Summary", "summary"]
+__all__ = ["summary"]
 
 
 class Layer(NamedTuple):
