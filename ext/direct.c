@@ -208,7 +208,6 @@ static void pack_weights(real *packed, const real *w, const batten_convolution *
 /* Target pixels from `first` on, and columns from `left` on, of a group. */
 static void convolve(const struct job *q, size_t group, size_t first, size_t left, real *room)
 {
-    static const real noughts[NR] __attribute__((aligned(VBYTES)));
     const struct part *const f = q->f;
     const batten_convolution *const p = q->p;
     const size_t pixels = smaller(PIXELS, f->targets - first), columns = smaller(p->columns, f->columns - left);
@@ -243,8 +242,6 @@ static void convolve(const struct job *q, size_t group, size_t first, size_t lef
                     const size_t width = width_of(t.columns);
                     t.b = (struct panel){packed + (left + v) * f->depth + begin * width, 1, (ptrdiff_t)width};
                     t.c = c + u * row + v;
-                    t.old = step ? t.c : noughts;
-                    t.old_row = step ? t.c_row : 0;
                     KERNEL(tile)(&t);
                     if (end == f->depth && finished)
                         KERNEL(finish)(&t, bias ? bias + v : NULL, p->activation);
@@ -262,7 +259,6 @@ static void convolve(const struct job *q, size_t group, size_t first, size_t lef
 /* The targets of a strip: rows from `top` on of plane z of an image, and columns from `left` on. */
 static void convolve_strip(const struct job *q, size_t image, size_t z, size_t top, size_t left, real *room)
 {
-    static const real noughts[NR] __attribute__((aligned(VBYTES)));
     const struct part *const f = q->f;
     const struct axis *const a = f->axis;
     const batten_convolution *const p = q->p;
@@ -302,8 +298,6 @@ static void convolve_strip(const struct job *q, size_t image, size_t z, size_t t
                     t.a = gathered ? (struct panel){together + (i * a[2].count + u) * pitch, (ptrdiff_t)pitch, 1}
                                    : (struct panel){there, (ptrdiff_t)lane, 1};
                     t.c = q->y + place_of(f, &pixel) + left + v;
-                    t.old = tap ? t.c : noughts;
-                    t.old_row = tap ? t.c_row : 0;
                     KERNEL(tile)(&t);
                     if (tap + taps >= a[1].taps && finished)
                         KERNEL(finish)(&t, q->bias ? q->bias + left + v : NULL, p->activation);
@@ -375,20 +369,13 @@ static void add_pixels(real *sums, const real *dy, const real *rows, const struc
 {
     const size_t height = f->columns ? blocks_of(f->columns, blocks_of(f->columns, MR)) : 1;
     struct ahead none = {0};
-    struct tile t = {.columns = NR,
-                     .depth = pixels,
-                     .c_row = (ptrdiff_t)pitch,
-                     .old_row = (ptrdiff_t)pitch,
-                     .alpha = 1,
-                     .scale = 1,
-                     .next = &none};
+    struct tile t = {.columns = NR, .depth = pixels, .c_row = (ptrdiff_t)pitch, .alpha = 1, .scale = 1, .next = &none};
     for (size_t v = 0; v < pitch; v += NR)
         for (size_t u = 0; u < f->columns; u += height) {
             t.rows = smaller(height, f->columns - u);
             t.a = (struct panel){dy + u, 1, (ptrdiff_t)f->target_lead};
             t.b = (struct panel){rows + v, 1, (ptrdiff_t)pitch};
             t.c = sums + u * pitch + v;
-            t.old = t.c;
             KERNEL(tile)(&t);
         }
 }

@@ -182,7 +182,6 @@ static int packs_b(const batten_product *p, size_t m)
 /* One block: its tiles, column panel after column panel within a row panel within a strip. */
 static void multiply_block(const struct product *q, struct range i, struct range j, size_t step, real *scratch)
 {
-    static const real nought[NR] __attribute__((aligned(VBYTES)));
     const batten_product *p = q->p;
     const size_t m = i.last - i.first, k = step * p->depth, height = height_of(m);
     const int pack_a = packs_a(p, j.last - j.first), pack_b = packs_b(p, m);
@@ -213,8 +212,6 @@ static void multiply_block(const struct product *q, struct range i, struct range
                 if (v >= whole)
                     t.b = (struct panel){b_packed + (v - whole) * depth, 1, (ptrdiff_t)width_of(t.columns)};
                 t.c = q->c + (ptrdiff_t)(i.first + u) * p->c_row + (ptrdiff_t)(left + v);
-                t.old = t.scale == 0 ? nought : t.c; /* with a scale of nought c is not read */
-                t.old_row = t.scale == 0 ? 0 : p->c_row;
                 KERNEL(tile)(&t);
                 if (finished)
                     KERNEL(finish)(&t, q->bias ? q->bias + left + v : NULL, p->activation);

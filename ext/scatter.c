@@ -37,7 +37,6 @@ static void pack(real *packed, const real *w, const batten_convolution *p, size_
 /* products (pixels, row) of some pixels of dy. */
 static void multiply(real *products, const real *dy, const real *packed, const batten_convolution *p, size_t pixels)
 {
-    static const real noughts[NR] __attribute__((aligned(VBYTES)));
     const size_t row = row_of(p), height = blocks_of(pixels, blocks_of(pixels, MR));
     struct ahead none = {0};
     struct tile t = {.columns = NR, .c_row = (ptrdiff_t)row, .alpha = 1, .next = &none};
@@ -50,8 +49,6 @@ static void multiply(real *products, const real *dy, const real *packed, const b
                 t.a = (struct panel){dy + u * p->features + k, (ptrdiff_t)p->features, 1};
                 t.c = products + u * row + v;
                 t.scale = k ? 1 : 0;
-                t.old = k ? t.c : noughts;
-                t.old_row = k ? t.c_row : 0;
                 KERNEL(tile)(&t);
             }
         }

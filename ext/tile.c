@@ -33,21 +33,19 @@ static inline void ask(struct ahead *next)
         left##i += x * left;        \
         right##i += x * right;      \
     }
-#define STORE(i)                                                       \
-    if (i < rows) {                                                    \
-        loose *const y = (loose *)(t.c + i * t.c_row);                 \
-        const loose *const x = (const loose *)(t.old + i * t.old_row); \
-        y[0] = t.scale * x[0] + t.alpha * left##i;                     \
-        if (vectors == 2)                                              \
-            y[1] = t.scale * x[1] + t.alpha * right##i;                \
+#define STORE(i)                                        \
+    if (i < rows) {                                     \
+        loose *const y = (loose *)(t.c + i * t.c_row);  \
+        y[0] = t.scale * y[0] + t.alpha * left##i;      \
+        if (vectors == 2)                               \
+            y[1] = t.scale * y[1] + t.alpha * right##i; \
     }
-/* The same bits where scale is 0 and alpha 1: a sum that began at nought is never -0. */
-#define STORE_SUM(i)                                   \
+#define STORE_NEW(i)                                   \
     if (i < rows) {                                    \
         loose *const y = (loose *)(t.c + i * t.c_row); \
-        y[0] = left##i;                                \
+        y[0] = 0 + t.alpha * left##i;                  \
         if (vectors == 2)                              \
-            y[1] = right##i;                           \
+            y[1] = 0 + t.alpha * right##i;             \
     }
 static inline __attribute__((always_inline)) void multiply_tile(const struct tile *all, const ptrdiff_t lane,
                                                                 const int rows, const int vectors)
@@ -73,8 +71,8 @@ static inline __attribute__((always_inline)) void multiply_tile(const struct til
         if (lane != 1)
             a += t.skip;
     }
-    if (t.scale == 0 && t.alpha == 1) {
-        EACH_ROW(STORE_SUM)
+    if (t.scale == 0) {
+        EACH_ROW(STORE_NEW)
     } else {
         EACH_ROW(STORE)
     }
@@ -122,12 +120,8 @@ static void multiply_part(const struct tile *t)
     struct tile there = *t;
     there.c = copy;
     there.c_row = NR;
-    if (t->old == t->c) {
-        there.old = copy;
-        there.old_row = NR;
-        for (size_t r = 0; r < t->rows; r++)
-            memcpy(copy + r * NR, t->c + (ptrdiff_t)r * t->c_row, t->columns * sizeof(real));
-    }
+    for (size_t r = 0; t->scale != 0 && r < t->rows; r++)
+        memcpy(copy + r * NR, t->c + (ptrdiff_t)r * t->c_row, t->columns * sizeof(real));
     multiply_whole(&there);
     for (size_t r = 0; r < t->rows; r++)
         memcpy(t->c + (ptrdiff_t)r * t->c_row, copy + r * NR, t->columns * sizeof(real));

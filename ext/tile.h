@@ -1,6 +1,6 @@
 /* The tile: the innermost part of matrix products and convolutions.
  *
- *     c = scale old + alpha a b,     a (rows, depth),  b (depth, columns)
+ *     c = scale c + alpha a b,     a (rows, depth),  b (depth, columns)
  *
  * for up to MR rows and two vectors of columns.  c stays in registers while the steps
  * of depth run: each loads two vectors of b, and each of the rows' elements of a is
@@ -46,15 +46,14 @@ struct ahead {
     size_t pace;         /* cache lines to ask for at a time */
 };
 
-/* One tile of c, for one step of k: c = scale old + alpha a b. */
+/* One tile of c, for one step of k: c = scale c + alpha a b.  With a scale of nought c is not read. */
 struct tile {
     struct panel a, b;
     size_t rows, columns, depth;
     size_t run; /* steps of a after which it goes on `skip` elements further; 0 if it does not */
     ptrdiff_t skip;
     real *c;
-    const real *old;
-    ptrdiff_t c_row, old_row; /* from one row to the next */
+    ptrdiff_t c_row; /* from one row to the next */
     real alpha, scale;
     struct ahead *next; /* what the memory is asked for meanwhile */
 };

@@ -364,13 +364,12 @@ static void transform_weights(real *to, size_t slice, const real *w, const struc
 static void multiply(real *products, const real *sources, const real *weights, const real *following, size_t tiles,
                      const struct tiling *t)
 {
-    static const real noughts[NR] __attribute__((aligned(VBYTES)));
     const size_t height = blocks_of(tiles, blocks_of(tiles, MR));
     const size_t row = pitch_of(t->features), lane = pitch_of(t->channels);
     const size_t calls = blocks_of(tiles, height), lines = t->channels * NR / LINE;
     const int large = SLICES * t->channels * t->features * sizeof(real) > SECOND_CACHE;
     struct ahead next = {.rows = 0};
-    struct tile c = {.depth = t->channels, .c_row = (ptrdiff_t)row, .old = noughts, .alpha = 1, .next = &next};
+    struct tile c = {.depth = t->channels, .c_row = (ptrdiff_t)row, .alpha = 1, .next = &next};
     for (size_t v = 0; v < t->features; v += NR) {
         c.columns = width_of(smaller(NR, t->features - v));
         c.b = (struct panel){weights + v * t->channels, 1, (ptrdiff_t)c.columns};
@@ -452,16 +451,10 @@ void KERNEL(winograd_backward_data)(real *dx, const real *dy, const real *w, con
 static void add_products(real *sums, const real *gradients, size_t lead, const real *sources, size_t features,
                          size_t channels, size_t tiles, int first)
 {
-    static const real noughts[NR] __attribute__((aligned(VBYTES)));
     const size_t height = blocks_of(features, blocks_of(features, MR));
     const size_t row = pitch_of(channels);
     struct ahead none = {0};
-    struct tile c = {.depth = tiles,
-                     .c_row = (ptrdiff_t)row,
-                     .alpha = 1,
-                     .scale = first ? 0 : 1,
-                     .next = &none,
-                     .old_row = first ? 0 : (ptrdiff_t)row};
+    struct tile c = {.depth = tiles, .c_row = (ptrdiff_t)row, .alpha = 1, .scale = first ? 0 : 1, .next = &none};
     for (size_t v = 0; v < channels; v += NR) {
         c.columns = width_of(smaller(NR, channels - v));
         c.b = (struct panel){sources + v, 1, (ptrdiff_t)row};
@@ -469,7 +462,6 @@ static void add_products(real *sums, const real *gradients, size_t lead, const r
             c.rows = smaller(height, features - u);
             c.a = (struct panel){gradients + u, 1, (ptrdiff_t)lead};
             c.c = sums + u * row + v;
-            c.old = first ? noughts : c.c;
             KERNEL(tile)(&c);
         }
     }
