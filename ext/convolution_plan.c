@@ -30,12 +30,6 @@ static size_t strip_room(const struct part *f, size_t size)
     return up(batten_strip_rows(f, f->strip) * batten_strip_columns(f) * f->terms + VECTOR, line(size));
 }
 
-static size_t blocks_of_part(const batten_convolution *p, const struct part *f)
-{
-    return f->strip ? p->batch * f->axis[0].count * blocks_of(f->axis[1].count, f->strip)
-                    : p->groups * blocks_of(f->targets, BATTEN_PIXELS);
-}
-
 static void plan_direct(batten_convolution *p, int backward, size_t size)
 {
     const size_t depth = BATTEN_DEPTH / size;
@@ -43,7 +37,7 @@ static void plan_direct(batten_convolution *p, int backward, size_t size)
     p->shared = p->room = p->columns = 0;
     for (size_t i = 0; batten_part(&f, p, backward, i); i++) {
         /* Few pixels are shared by columns, each of which has them gathered again. */
-        const size_t wanted = blocks_of(PIECES, greater(1, blocks_of_part(p, &f)));
+        const size_t wanted = blocks_of(PIECES, greater(1, p->groups * batten_blocks(p, &f)));
         p->columns = greater(p->columns, up(greater(1, blocks_of(f.columns, wanted)), TILE));
     }
     for (size_t i = 0; batten_part(&f, p, backward, i); i++) {
@@ -63,7 +57,7 @@ static void plan_direct_weights(batten_convolution *p, size_t size)
     struct part f;
     batten_whole(&f, p);
     const size_t chunks = blocks_of(f.depth, BATTEN_CHUNK), row = up(smaller(f.depth, BATTEN_CHUNK), TILE);
-    const size_t blocks = blocks_of_part(p, &f) / (f.strip ? 1 : p->groups);
+    const size_t blocks = batten_blocks(p, &f);
     p->segments = greater(1, smaller(blocks, PIECES / greater(1, p->groups * chunks)));
     p->shared = p->groups * chunks * p->segments * f.columns * row;
     p->room = f.strip ? strip_room(&f, size) + f.strip * f.axis[2].count * row + VECTOR : BATTEN_PIXELS * row;

@@ -77,12 +77,8 @@ static void lay_out(real *packed, const real *w, const batten_convolution *p, co
     real *to = packed + channel;
     for (size_t t0 = 0; t0 < a[0].taps; t0++)
         for (size_t t1 = 0; t1 < a[1].taps; t1++)
-            for (size_t t2 = 0; t2 < a[2].taps; t2++, to += f->lead) {
-                const size_t z = (size_t)(a[0].tap + (ptrdiff_t)t0 * a[0].tap_step);
-                const size_t y = (size_t)(a[1].tap + (ptrdiff_t)t1 * a[1].tap_step);
-                const size_t x = (size_t)(a[2].tap + (ptrdiff_t)t2 * a[2].tap_step);
-                *to = from[(z * p->kernel[1] + y) * p->kernel[2] + x];
-            }
+            for (size_t t2 = 0; t2 < a[2].taps; t2++, to += f->lead)
+                *to = from[batten_tap(p, f, t0, t1, t2)];
 }
 
 /* y for some vectors of channels of a target: of the taps that meet the image, x and w are what the first meets. */

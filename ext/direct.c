@@ -191,10 +191,7 @@ static void pack_weights(real *packed, const real *w, const batten_convolution *
         for (size_t t0 = 0; t0 < a[0].taps; t0++)
             for (size_t t1 = 0; t1 < a[1].taps; t1++)
                 for (size_t t2 = 0; t2 < a[2].taps; t2++) {
-                    const size_t z = (size_t)(a[0].tap + (ptrdiff_t)t0 * a[0].tap_step);
-                    const size_t y = (size_t)(a[1].tap + (ptrdiff_t)t1 * a[1].tap_step);
-                    const size_t x = (size_t)(a[2].tap + (ptrdiff_t)t2 * a[2].tap_step);
-                    const real *const there = from + (z * p->kernel[1] + y) * p->kernel[2] + x;
+                    const real *const there = from + batten_tap(p, f, t0, t1, t2);
                     real *row = to + (((t0 * a[1].taps + t1) * a[2].taps + t2) * f->terms + some) * width;
                     for (size_t c = some; c < smaller(some + SOME, f->terms); c++, row += width) {
                         for (size_t i = 0; i < n; i++)
@@ -321,14 +318,6 @@ static void convolve_unit(const struct job *q, size_t unit, size_t across, real 
     }
 }
 
-static size_t units_of(const struct part *f, const batten_convolution *p)
-{
-    const size_t across = blocks_of(f->columns, p->columns);
-    if (f->strip)
-        return across * p->batch * f->axis[0].count * blocks_of(f->axis[1].count, f->strip);
-    return across * p->groups * blocks_of(f->targets, PIXELS);
-}
-
 static void by_data(real *y, const real *x, const real *w, const real *bias, real *scratch, const batten_convolution *p,
                     int backward)
 {
@@ -340,7 +329,7 @@ static void by_data(real *y, const real *x, const real *w, const real *bias, rea
                 continue;
             const size_t panels = p->groups * blocks_of(f.columns, NR), across = blocks_of(f.columns, p->columns);
             SHARED(for (size_t j = 0; j < panels; j++) pack_weights(scratch, w, p, &f, backward, j);)
-            SHARED(for (size_t j = 0; j < units_of(&f, p); j++)
+            SHARED(for (size_t j = 0; j < p->groups * batten_blocks(p, &f) * across; j++)
                        convolve_unit(&q, j, across, rooms + myself().rank * p->room);)
         });
 }
@@ -387,7 +376,7 @@ static void sum_segment(real *sums, const real *dy, const real *x, const batten_
     const struct axis *const a = f->axis;
     const size_t end = smaller(begin + CHUNK, f->depth), n = end - begin, pitch = row_of_sums(f, begin);
     const size_t down = f->strip ? blocks_of(a[1].count, f->strip) : 0;
-    const size_t blocks = f->strip ? p->batch * a[0].count * down : blocks_of(f->targets, PIXELS);
+    const size_t blocks = batten_blocks(p, f);
     const struct range mine = share(blocks, (struct member){segment, p->segments});
     real *const strip = room, *const rows = f->strip ? room + strip_room(f) : room;
 

@@ -173,6 +173,21 @@ void batten_whole(struct part *f, const batten_convolution *p)
     join_axes(f, p, 0);
 }
 
+size_t batten_tap(const batten_convolution *p, const struct part *f, size_t t0, size_t t1, size_t t2)
+{
+    const size_t t[3] = {t0, t1, t2};
+    size_t tap = 0;
+    for (int i = 0; i < 3; i++)
+        tap = tap * p->kernel[i] + (size_t)(f->axis[i].tap + (ptrdiff_t)t[i] * f->axis[i].tap_step);
+    return tap;
+}
+
+size_t batten_blocks(const batten_convolution *p, const struct part *f)
+{
+    return f->strip ? p->batch * f->axis[0].count * blocks_of(f->axis[1].count, f->strip)
+                    : blocks_of(f->targets, BATTEN_PIXELS);
+}
+
 size_t batten_strip_rows(const struct part *f, size_t rows)
 {
     const struct axis *const a = &f->axis[1];

@@ -47,6 +47,12 @@ void batten_whole(struct part *f, const batten_convolution *p);
 /* The taps that meet the image from target j on: those from `low` to before `high`. */
 void batten_meeting(const struct axis *a, size_t j, size_t *low, size_t *high);
 
+/* The tap of the weights, by its number, that is tap (t0, t1, t2) of a part. */
+size_t batten_tap(const batten_convolution *p, const struct part *f, size_t t0, size_t t1, size_t t2);
+
+/* How many blocks a group's targets are worked on in: strips, or some pixels each. */
+size_t batten_blocks(const batten_convolution *p, const struct part *f);
+
 /* Of a strip of some rows of targets: its own rows and columns. */
 size_t batten_strip_rows(const struct part *f, size_t rows);
 size_t batten_strip_columns(const struct part *f);

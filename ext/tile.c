@@ -40,6 +40,7 @@ static inline void ask(struct ahead *next)
         if (vectors == 2)                               \
             y[1] = t.scale * y[1] + t.alpha * right##i; \
     }
+/* 0 + is for a sum of nought, which shall not be -0 where alpha is negative. */
 #define STORE_NEW(i)                                   \
     if (i < rows) {                                    \
         loose *const y = (loose *)(t.c + i * t.c_row); \
