@@ -18,14 +18,10 @@ import numpy as np
 from .. import _kernels as kernels
 from .. import dtypes
 from ..autograd import Operation
-from ..creation import empty
 from ..operations.families import copied
 from ..operations.promotion import Operand, floats
-from . import init
 from .layout import channels_first, channels_last
-from .module import Module
-from .normalization import vector
-from .parameter import Parameter
+from .normalization import Normalization, vector
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -136,7 +132,7 @@ def normalized(
     return (GroupNormRelu if relu else GroupNormOperation).apply(x, *operands, groups=groups, eps=eps)
 
 
-class GroupNorm(Module):
+class GroupNorm(Normalization):
     """Group normalization of (N, num_channels) or (N, num_channels, *), in num_groups groups of as many channels each.
 
     weight starts as one and bias as zero, for each channel; affine=False leaves out both, bias=False the
@@ -149,9 +145,6 @@ class GroupNorm(Module):
     >>> layer(batten.ones(5, 6, 8, 8)).shape
     (5, 6, 8, 8)
     """
-
-    weight: Parameter | None
-    bias: Parameter | None
 
     def __init__(
         self,
@@ -170,17 +163,8 @@ class GroupNorm(Module):
                 f"GroupNorm expects num_channels to be a multiple of num_groups, got {num_channels} and {num_groups}"
             )
         self.num_groups, self.num_channels, self.eps, self.affine = num_groups, num_channels, eps, affine
-        for name, wanted in (("weight", affine), ("bias", affine and bias)):
-            value = Parameter(empty(num_channels, device=device, dtype=dtype)) if wanted else None
-            self.register_parameter(name, value)
+        self._add_parameters((num_channels,), affine, bias, device, dtype)
         self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Makes weight one and bias zero."""
-        if self.weight is not None:
-            init.ones_(self.weight)
-        if self.bias is not None:
-            init.zeros_(self.bias)
 
     def forward(self, input: Tensor) -> Tensor:
         return self._activated(input, None)

@@ -304,7 +304,27 @@ def constants(name: str, v: Operand | None, x: Tensor) -> Any:
     return t
 
 
-class BatchNormModule(Module):
+class Normalization(Module):
+    """A layer with a weight and a bias behind a normalization, or without."""
+
+    weight: Parameter | None
+    bias: Parameter | None
+
+    def _add_parameters(self, shape: tuple[int, ...], weight: bool, bias: bool, device: Any, dtype: Any) -> None:
+        """A bias is only asked for beside a weight."""
+        for name, wanted in (("weight", weight), ("bias", weight and bias)):
+            value = Parameter(empty(*shape, device=device, dtype=dtype)) if wanted else None
+            self.register_parameter(name, value)
+
+    def reset_parameters(self) -> None:
+        """Makes weight one and bias zero."""
+        if self.weight is not None:
+            init.ones_(self.weight)
+        if self.bias is not None:
+            init.zeros_(self.bias)
+
+
+class BatchNormModule(Normalization):
     """What all classes of batch normalization are but the shapes that they take.
 
     In training by the statistics of the batch, which running_mean and running_var follow:
@@ -314,8 +334,6 @@ class BatchNormModule(Module):
     """
 
     spatial: ClassVar[dict[int, str]]  # the ranks that a class takes, and the axes behind the channels
-    weight: Parameter | None
-    bias: Parameter | None
     running_mean: Any
     running_var: Any
     num_batches_tracked: Any
@@ -336,8 +354,7 @@ class BatchNormModule(Module):
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
         kind = {"device": device, "dtype": dtype}
-        for name, wanted in (("weight", affine), ("bias", affine and bias)):
-            self.register_parameter(name, Parameter(empty(num_features, **kind)) if wanted else None)
+        self._add_parameters((num_features,), affine, bias, **kind)
         self.register_buffer("running_mean", zeros(num_features, **kind) if track_running_stats else None)
         self.register_buffer("running_var", ones(num_features, **kind) if track_running_stats else None)
         self.register_buffer("num_batches_tracked", tensor(0) if track_running_stats else None)
@@ -353,10 +370,7 @@ class BatchNormModule(Module):
     def reset_parameters(self) -> None:
         """Forgets all batches, and makes weight one and bias zero."""
         self.reset_running_stats()
-        if self.weight is not None:
-            init.ones_(self.weight)
-        if self.bias is not None:
-            init.zeros_(self.bias)
+        super().reset_parameters()
 
     def forward(self, input: Tensor) -> Tensor:
         return self._activated(input, None)
@@ -507,7 +521,7 @@ def axes_lengths(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
     return (operator.index(normalized_shape),)
 
 
-class LayerNorm(Module):
+class LayerNorm(Normalization):
     """Layer normalization over the last axes, which have the normalized_shape, an int or several.
 
     weight starts as one and bias as zero, for each element of an example; elementwise_affine=False
@@ -521,9 +535,6 @@ class LayerNorm(Module):
     (5, 2, 3)
     """
 
-    weight: Parameter | None
-    bias: Parameter | None
-
     def __init__(
         self,
         normalized_shape: int | Sequence[int],
@@ -536,17 +547,8 @@ class LayerNorm(Module):
         super().__init__()
         self.normalized_shape, self.eps = axes_lengths(normalized_shape), eps
         self.elementwise_affine = elementwise_affine
-        for name, wanted in (("weight", elementwise_affine), ("bias", elementwise_affine and bias)):
-            value = Parameter(empty(self.normalized_shape, device=device, dtype=dtype)) if wanted else None
-            self.register_parameter(name, value)
+        self._add_parameters(self.normalized_shape, elementwise_affine, bias, device, dtype)
         self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Makes weight one and bias zero."""
-        if self.weight is not None:
-            init.ones_(self.weight)
-        if self.bias is not None:
-            init.zeros_(self.bias)
 
     def forward(self, input: Tensor) -> Tensor:
         return layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
