@@ -13,11 +13,11 @@ import batten
 import batten.nn.functional as F  # noqa: N812
 from batten import _kernels as kernels
 from batten import nn
+from batten.nn.batch_norm import BatchNormAddRelu, BatchNormInferenceRelu, BatchNormModule, BatchNormRelu
 from batten.nn.convolution import ConvolutionRelu
 from batten.nn.fusion import FUSIONS, fused, residual
 from batten.nn.group_norm import GroupNormRelu
 from batten.nn.linear import ACTIVATED, LinearActivated
-from batten.nn.normalization import BatchNormAddRelu, BatchNormInferenceRelu, BatchNormModule, BatchNormRelu
 
 JOINED = (ConvolutionRelu, LinearActivated, BatchNormRelu, BatchNormInferenceRelu, GroupNormRelu)
 PAIRS = [(first, second) for first, seconds in FUSIONS.items() for second in seconds]

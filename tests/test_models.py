@@ -12,7 +12,7 @@ import batten
 import batten.nn.functional as F  # noqa: N812
 from batten import models, nn
 from batten.datasets import CIFAR10
-from batten.nn.normalization import BatchNormAddRelu, BatchNormRelu
+from batten.nn.batch_norm import BatchNormAddRelu, BatchNormRelu
 from parity import assert_close
 
 COUNTS = {
@@ -199,6 +199,7 @@ def test_images_are_brought_into_another_order_once(name, others, rng):
 
 
 def test_weights_of_convolutions_begin_with_the_variance_for_gradients():
+    batten.manual_seed(0)  # small layers stray by more than a tenth, now and then
     for model in (models.resnet20(), models.vgg11()):
         for layer in model.modules():
             if isinstance(layer, nn.Conv2d):

@@ -3,16 +3,17 @@
 from . import functional as functional
 from . import init as init
 from .activation import *
+from .batch_norm import *
 from .container import *
 from .convolution import *
 from .distance import *
 from .dropout import *
 from .embedding import *
 from .group_norm import *
+from .layer_norm import *
 from .linear import *
 from .loss import *
 from .module import *
-from .normalization import *
 from .padding import *
 from .parameter import *
 from .pooling import *

@@ -34,6 +34,7 @@ from .activation import tanh as tanh
 from .activation import tanhshrink as tanhshrink
 from .activation import threshold as threshold
 from .activation import threshold_ as threshold_
+from .batch_norm import batch_norm as batch_norm
 from .convolution import conv1d as conv1d
 from .convolution import conv2d as conv2d
 from .convolution import conv3d as conv3d
@@ -46,6 +47,7 @@ from .dropout import dropout as dropout
 from .embedding import embedding as embedding
 from .embedding import one_hot as one_hot
 from .group_norm import group_norm as group_norm
+from .layer_norm import layer_norm as layer_norm
 from .linear import bilinear as bilinear
 from .linear import linear as linear
 from .loss import binary_cross_entropy as binary_cross_entropy
@@ -57,8 +59,6 @@ from .loss import l1_loss as l1_loss
 from .loss import mse_loss as mse_loss
 from .loss import nll_loss as nll_loss
 from .loss import smooth_l1_loss as smooth_l1_loss
-from .normalization import batch_norm as batch_norm
-from .normalization import layer_norm as layer_norm
 from .padding import pad as pad
 from .pooling import adaptive_avg_pool1d as adaptive_avg_pool1d
 from .pooling import adaptive_avg_pool2d as adaptive_avg_pool2d

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from .. import operations
 from .activation import ReLU, Sigmoid, Tanh
+from .batch_norm import BatchNorm1d, BatchNorm2d, BatchNorm3d, BatchNormModule
 from .convolution import Conv1d, Conv2d, Conv3d
 from .group_norm import GroupNorm
 from .linear import Linear
 from .module import Module
-from .normalization import BatchNorm1d, BatchNorm2d, BatchNorm3d, BatchNormModule
 
 if TYPE_CHECKING:
     from ..tensor import Tensor

@@ -21,7 +21,7 @@ from ..autograd import Operation
 from ..operations.families import copied
 from ..operations.promotion import Operand, floats
 from .layout import channels_first, channels_last
-from .normalization import Normalization, vector
+from .normalization import Normalization, operand, vector
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -119,16 +119,7 @@ def normalized(
         raise ValueError(f"Expected more than 1 value per group, got input size {list(shape)} and {groups} groups")
     if not eps >= 0:
         raise ValueError(f"GroupNorm expects eps >= 0, got {eps}")
-    operands = []
-    for name, v in (("weight", weight), ("bias", bias)):
-        t = None if v is None else floats("GroupNorm", v)
-        if t is not None and t.array.dtype != x.array.dtype:
-            raise TypeError(f"GroupNorm expects its {name} in the input's type, {x.dtype}, got {t.dtype}")
-        if t is not None and t.array.shape != shape[1:2]:
-            raise ValueError(
-                f"GroupNorm expects a {name} [{shape[1]}] for an input {list(shape)}, got {list(t.array.shape)}"
-            )
-        operands.append(t)
+    operands = [operand("GroupNorm", *named, x, shape[1:2]) for named in (("weight", weight), ("bias", bias))]
     return (GroupNormRelu if relu else GroupNormOperation).apply(x, *operands, groups=groups, eps=eps)
 
 

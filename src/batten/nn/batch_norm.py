@@ -1,0 +1,400 @@
+"""Batch normalization (Ioffe & Szegedy 2015).
+
+    y = gamma (x - mean) / sqrt(var + eps) + beta
+
+for each channel by itself.  In training, mean and var are those of the batch (Algorithm 1),
+and running estimates follow them; in evaluation they are the running estimates
+(Algorithm 2).  The variance that normalizes is the biased one, over n; the running estimate
+follows the unbiased one, over n - 1.
+
+The kernels see a matrix whose columns are the channels: (N, C) as it is, and (N, C, *)
+with the channels moved to the end, which costs a copy unless they lie there already.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from .. import _kernels as kernels
+from .. import dtypes, operations
+from ..autograd import Operation
+from ..creation import ones, tensor, zeros
+from ..operations.families import contiguous, copied
+from ..operations.promotion import Operand, floats
+from .layout import channels_first, channels_last
+from .normalization import Normalization, operand, vector
+
+if TYPE_CHECKING:
+    from ..tensor import Tensor
+
+__all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d"]
+
+
+def pixels(x: np.ndarray) -> np.ndarray:
+    """(N, C, *) as a matrix in C order with a row for each pixel: a view where the channels lie last, else a copy."""
+    return contiguous(x) if x.ndim == 2 else channels_last(x).reshape(x.size // (x.shape[1] or 1), x.shape[1])
+
+
+def images(rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Such a matrix as a view (N, C, *) again."""
+    return rows if len(shape) == 2 else channels_first(rows.reshape(shape[0], *shape[2:], shape[1]))
+
+
+class BatchNorm(Operation):
+    """Normalization by the batch's own statistics, which also move the running ones."""
+
+    __slots__ = ("eps", "momentum", "running_mean", "running_var", "statistics", "weight", "x")
+
+    relu = False
+    running_mean: np.ndarray | None
+    running_var: np.ndarray | None
+    momentum: float
+    eps: float
+    weight: Any
+
+    def forward(self, x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None) -> np.ndarray:
+        self.x = rows = pixels(x)
+        self.weight = vector(weight)
+        self.statistics = kernels.empty((3, rows.shape[1]), dtypes.float64)
+        y = kernels.batch_norm(
+            kernels.empty_like(rows),
+            self.statistics,
+            self.running_mean,
+            self.running_var,
+            rows,
+            self.weight,
+            vector(bias),
+            self.eps,
+            self.momentum,
+            self.relu,
+        )
+        return images(y, x.shape)
+
+    def backward(self, dy: np.ndarray) -> tuple[np.ndarray | None, ...]:
+        dx, dweight, dbias = gradients(self, dy)
+        kernels.batch_norm_backward(dx, dweight, dbias, pixels(dy), self.x, self.statistics, self.weight, self.relu)
+        return images(dx, dy.shape), dweight, dbias
+
+
+class BatchNormRelu(BatchNorm):
+    """The relu of that.  Its sign is found again from x: `y` is only a mark, for changes of the result to be found."""
+
+    __slots__ = ("y",)
+
+    relu = True
+
+    def forward(self, x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None) -> np.ndarray:
+        self.y = True
+        return super().forward(x, weight, bias)
+
+    def name(self) -> str:
+        return "ReluBackward0"  # the last of the two, as if they were apart
+
+
+class BatchNormAddRelu(BatchNorm):
+    """relu(y + z), where the two ways through a residual block meet: three walks over the memory fewer than apart.
+
+    z's gradient is what relu lets through, of which those of the normalization are made, too.
+    """
+
+    __slots__ = ("y",)
+
+    def forward(  # type: ignore[override]
+        self, x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, z: np.ndarray
+    ) -> np.ndarray:
+        self.x = rows = pixels(x)
+        self.weight = vector(weight)
+        self.statistics = kernels.empty((3, rows.shape[1]), dtypes.float64)
+        self.y = kernels.batch_norm_add_relu(
+            kernels.empty_like(rows),
+            self.statistics,
+            self.running_mean,
+            self.running_var,
+            rows,
+            pixels(z),
+            self.weight,
+            vector(bias),
+            self.eps,
+            self.momentum,
+        )
+        return images(self.y, x.shape)
+
+    def backward(self, dy: np.ndarray) -> tuple[np.ndarray | None, ...]:
+        dx, dweight, dbias = gradients(self, dy)
+        dz = kernels.empty_like(dx)
+        kept = self.y, self.x, self.statistics, self.weight
+        kernels.batch_norm_add_relu_backward(dx, dz, dweight, dbias, pixels(dy), *kept)
+        return images(dx, dy.shape), dweight, dbias, images(dz, dy.shape)
+
+    name = BatchNormRelu.name
+
+
+class BatchNormInference(Operation):
+    """Normalization by given statistics: for each channel a straight line."""
+
+    __slots__ = ("eps", "mean", "var", "weight", "x")
+
+    relu = False
+    shift: Any = None
+    eps: float
+    mean: Any
+    var: Any
+    weight: Any
+
+    def forward(
+        self, x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, mean: np.ndarray, var: np.ndarray
+    ) -> np.ndarray:
+        self.x = rows = pixels(x)
+        self.weight, self.mean, self.var = vector(weight), vector(mean), vector(var)
+        y = kernels.empty_like(rows)
+        kernels.batch_norm_inference(y, rows, self.mean, self.var, self.weight, vector(bias), self.eps, self.relu)
+        return images(y, x.shape)
+
+    def backward(self, dy: np.ndarray) -> tuple[np.ndarray | None, ...]:
+        dx, dweight, dbias = gradients(self, dy)
+        given = self.x, self.mean, self.var, self.weight, self.shift, self.eps, self.relu
+        kernels.batch_norm_inference_backward(dx, dweight, dbias, pixels(dy), *given)
+        return images(dx, dy.shape), dweight, dbias, None, None
+
+
+class BatchNormInferenceRelu(BatchNormInference):
+    """The relu of that.  `y` is a mark as above; the bias, which may change before it is needed, is copied."""
+
+    __slots__ = ("shift", "y")
+
+    relu = True
+
+    def forward(
+        self, x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, mean: np.ndarray, var: np.ndarray
+    ) -> np.ndarray:
+        self.y, self.shift = True, None if bias is None else copied(bias)
+        return super().forward(x, weight, bias, mean, var)
+
+    name = BatchNormRelu.name
+
+
+def gradients(operation: BatchNorm | BatchNormInference, dy: np.ndarray) -> Any:
+    """Memory for dx, dgamma and dbeta.  The kernels write dx even where nobody wants it."""
+    _, wants_weight, wants_bias = operation.needs_input_grad[:3]
+    columns = operation.x.shape[1:]
+    dx = kernels.empty_like(operation.x)
+    return (
+        dx,
+        kernels.empty(columns, dy.dtype) if wants_weight else None,
+        kernels.empty(columns, dy.dtype) if wants_bias else None,
+    )
+
+
+def batch_norm(
+    input: Operand,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Operand | None = None,
+    bias: Operand | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """weight (input - mean) / sqrt(var + eps) + bias, channel by channel, for input (N, C) or (N, C, *).
+
+    With training, mean and var are those of the batch, and the running ones, if there
+    are any, move towards them: running = (1 - momentum) running + momentum × batch's.
+    Without, they are the running ones.
+
+    ValueError if the shapes do not fit, if there is one value a channel to take a
+    variance of, or no running statistics where they are needed; TypeError unless all
+    are floats of one type.
+
+    >>> import batten
+    >>> x = batten.tensor([[1.0, 10.0], [3.0, 30.0]])
+    >>> batten.nn.functional.batch_norm(x, None, None, training=True)
+    tensor([[-1.0000, -1.0000],
+            [ 1.0000,  1.0000]])
+    """
+    return normalized(input, running_mean, running_var, weight, bias, training, momentum, eps, False)
+
+
+def normalized(
+    input: Operand,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Operand | None,
+    bias: Operand | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+    relu: bool,
+    z: Tensor | None = None,
+) -> Tensor:
+    """batch_norm, and relu of that if asked for, and of that and z if there is one, of its shape and type."""
+    x = floats("batch_norm", input)
+    shape = x.array.shape
+    if len(shape) < 2:
+        raise ValueError(f"batch_norm expects (N, C) or (N, C, *), got {list(shape)}")
+    if (running_mean is None) != (running_var is None):
+        raise ValueError("batch_norm expects running_mean and running_var both, or neither of them")
+    mean, var = constants("running_mean", running_mean, x), constants("running_var", running_var, x)
+    w, b = (operand("batch_norm", *named, x, shape[1:2]) for named in (("weight", weight), ("bias", bias)))
+    if not eps >= 0 or (training and eps == 0):
+        raise ValueError(f"batch_norm expects eps > 0, got {eps}")
+    if not training:
+        if mean is None:
+            raise ValueError("batch_norm expects running_mean and running_var unless training=True, got None")
+        if z is not None:
+            return operations.relu(BatchNormInference.apply(x, w, b, mean, var, eps=eps) + z)
+        return (BatchNormInferenceRelu if relu else BatchNormInference).apply(x, w, b, mean, var, eps=eps)
+    if shape[0] * math.prod(shape[2:]) == 1:
+        raise ValueError(
+            f"Expected more than 1 value per channel when training, got input size {list(shape)}: "
+            "one value is its own mean, so that nothing but the bias would be left of it; take larger batches "
+            "(drop_last=True leaves out a last one that is too small), or call eval() to use the running statistics"
+        )
+    kind = BatchNorm if not relu else BatchNormRelu if z is None else BatchNormAddRelu
+    y = kind.apply(
+        x,
+        w,
+        b,
+        *([] if z is None else [z]),
+        running_mean=None if mean is None else mean.array,
+        running_var=None if var is None else var.array,
+        momentum=momentum,
+        eps=eps,
+    )
+    for running in (mean, var):
+        if running is not None:
+            running.version[0] += 1
+    return y
+
+
+def constants(name: str, v: Operand | None, x: Tensor) -> Any:
+    """Statistics of x's channels, if there are any."""
+    t = operand("batch_norm", name, v, x, x.array.shape[1:2])
+    if t is not None and t.requires_grad:
+        raise ValueError(f"batch_norm has no gradient for {name}; detach() it")
+    return t
+
+
+class BatchNormModule(Normalization):
+    """What all classes of batch normalization are but the shapes that they take.
+
+    In training by the statistics of the batch, which running_mean and running_var follow:
+    running = (1 - momentum) running + momentum × batch's, or the average over all
+    batches where momentum is None.  In evaluation by the running statistics; by the
+    batch's if track_running_stats is False.
+    """
+
+    spatial: ClassVar[dict[int, str]]  # the ranks that a class takes, and the axes behind the channels
+    running_mean: Any
+    running_var: Any
+    num_batches_tracked: Any
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.num_features, self.eps, self.momentum = num_features, eps, momentum
+        self.affine, self.track_running_stats = affine, track_running_stats
+        kind = {"device": device, "dtype": dtype}
+        self._add_parameters((num_features,), affine, bias, **kind)
+        self.register_buffer("running_mean", zeros(num_features, **kind) if track_running_stats else None)
+        self.register_buffer("running_var", ones(num_features, **kind) if track_running_stats else None)
+        self.register_buffer("num_batches_tracked", tensor(0) if track_running_stats else None)
+        self.reset_parameters()
+
+    def reset_running_stats(self) -> None:
+        """Forgets all batches."""
+        if self.track_running_stats:
+            self.running_mean.zero_()
+            self.running_var.fill_(1)
+            self.num_batches_tracked.zero_()
+
+    def reset_parameters(self) -> None:
+        """Forgets all batches, and makes weight one and bias zero."""
+        self.reset_running_stats()
+        super().reset_parameters()
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self._activated(input, None)
+
+    def _activated(self, input: Tensor, activation: str | None, z: Tensor | None = None) -> Tensor:
+        """What forward returns, or what an activation makes of that, or of the sum with z."""
+        shape = input.shape
+        if len(shape) not in self.spatial or shape[1] != self.num_features:
+            expected = " or ".join([f"(N, {self.num_features}{axes})" for axes in self.spatial.values()])
+            raise ValueError(f"{type(self).__name__} expects {expected}, got {list(shape)}")
+        following = self.training and self.track_running_stats and self.running_mean is not None
+        momentum = self.momentum
+        if momentum is None:
+            momentum = 1 / (int(self.num_batches_tracked) + 1) if following else 0.0
+        known = following or not self.training
+        y = normalized(
+            input,
+            self.running_mean if known else None,
+            self.running_var if known else None,
+            self.weight,
+            self.bias,
+            self.training or self.running_mean is None,
+            momentum,
+            self.eps,
+            activation == "relu",
+            z,
+        )
+        if following:  # what add_(1) does, which would take half of the time of a small batch
+            self.num_batches_tracked.array[()] += 1
+            self.num_batches_tracked.version[0] += 1
+        return y
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
+            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
+        )
+
+
+class BatchNorm1d(BatchNormModule):
+    """Batch normalization of (N, num_features) or (N, num_features, L); the result has the same shape.
+
+    >>> import batten
+    >>> layer = batten.nn.BatchNorm1d(2)
+    >>> layer(batten.tensor([[1.0, 10.0], [3.0, 30.0]])).detach()
+    tensor([[-1.0000, -1.0000],
+            [ 1.0000,  1.0000]])
+    >>> layer.running_mean
+    tensor([0.2000, 2.0000])
+    """
+
+    spatial: ClassVar = {2: "", 3: ", L"}
+
+
+class BatchNorm2d(BatchNormModule):
+    """Batch normalization of images (N, num_features, H, W): each channel over all pixels of the batch.
+
+    >>> import batten
+    >>> batten.nn.BatchNorm2d(1)(batten.tensor([[[[1.0, 3.0]]]])).detach()
+    tensor([[[[-1.0000,  1.0000]]]])
+    """
+
+    spatial: ClassVar = {4: ", H, W"}
+
+
+class BatchNorm3d(BatchNormModule):
+    """Batch normalization of volumes (N, num_features, D, H, W): each channel over all voxels of the batch.
+
+    >>> import batten
+    >>> batten.nn.BatchNorm3d(16)(batten.ones(2, 16, 3, 4, 5)).shape
+    (2, 16, 3, 4, 5)
+    """
+
+    spatial: ClassVar = {5: ", D, H, W"}
