@@ -21,11 +21,13 @@ import numpy as np
 from .. import _kernels as kernels
 from .. import dtypes, operations
 from ..autograd import Operation
-from ..creation import ones, tensor, zeros
+from ..creation import ones, ones_like, tensor, zeros
 from ..operations.families import contiguous, copied
 from ..operations.promotion import Operand, floats
 from .layout import channels_first, channels_last
+from .module import Module
 from .normalization import Normalization, operand, vector
+from .parameter import Parameter
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -398,3 +400,26 @@ class BatchNorm3d(BatchNormModule):
     """
 
     spatial: ClassVar = {5: ", D, H, W"}
+
+
+class ChannelAffine(Module):
+    """y = weight (x - mean) + bias, channel by channel of x (N, C) or (N, C, *): what is left of it in evaluation.
+
+    The mean is not made part of the bias, which would cost the digits that the two have in common.
+    """
+
+    def __init__(self, mean: Tensor, weight: Parameter, bias: Parameter) -> None:
+        super().__init__()
+        self.weight, self.bias = weight, bias
+        self.register_buffer("mean", mean)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self._activated(input, None)
+
+    def _activated(self, input: Tensor, activation: str | None) -> Tensor:
+        """What forward returns, or what an activation makes of that."""
+        given = self.mean, ones_like(self.mean), self.weight, self.bias
+        return normalized(input, *given, training=False, momentum=0.0, eps=0.0, relu=activation == "relu")
+
+    def extra_repr(self) -> str:
+        return str(len(self.mean))

@@ -116,6 +116,9 @@ class Sequential(Numbered):
                 input = module(input)
         return input
 
+    def _in_a_row(self) -> list[str]:
+        return list(self._own(CHILD))
+
     def __getitem__(self, idx: Any) -> Any:
         """A module, or for a slice a Sequential of some, under the names that they have here."""
         if isinstance(idx, slice):

@@ -2,6 +2,7 @@
 
     Conv1d | 2d | 3d, ReLU               the relu is applied where the convolution writes its result
     BatchNorm1d | 2d | 3d, ReLU          x is normalized and bent in one pass, and so is its gradient
+    ChannelAffine, ReLU                  the same, for what is left of the former in evaluation (nn.utils.fuse_bn)
     GroupNorm, ReLU                      the same
     Linear, ReLU | Sigmoid | Tanh        the activation is applied where gemm writes its result
 
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import operations
 from .activation import ReLU, Sigmoid, Tanh
-from .batch_norm import BatchNorm1d, BatchNorm2d, BatchNorm3d, BatchNormModule
+from .batch_norm import BatchNorm1d, BatchNorm2d, BatchNorm3d, BatchNormModule, ChannelAffine
 from .convolution import Conv1d, Conv2d, Conv3d
 from .group_norm import GroupNorm
 from .linear import Linear
@@ -36,6 +37,7 @@ FUSIONS: dict[Any, dict[Any, str]] = {
     BatchNorm1d: {ReLU: "relu"},
     BatchNorm2d: {ReLU: "relu"},
     BatchNorm3d: {ReLU: "relu"},
+    ChannelAffine: {ReLU: "relu"},
     GroupNorm: {ReLU: "relu"},
     Linear: {ReLU: "relu", Sigmoid: "sigmoid", Tanh: "tanh"},
 }
@@ -70,6 +72,6 @@ def as_defined(module: Module) -> bool:
     return (
         (hooks is None or not (hooks.before or hooks.after))
         and "forward" not in module.__dict__
-        and kind.forward is FORWARD[kind]
+        and kind.forward is FORWARD.get(kind, kind.forward)
         and kind.__call__ is CALL
     )
