@@ -136,6 +136,7 @@ CALLS = {
     "batch norm, evaluated": lambda x: batch_norm(x).eval()(x),
     "batch norm and relu": lambda x: nn.Sequential(batch_norm(x), nn.ReLU())(x),
     "batch norm and relu, evaluated": lambda x: nn.Sequential(batch_norm(x), nn.ReLU()).eval()(x),
+    "noisy batch norm": lambda x: {3: nn.NoisyBatchNorm1d, 4: nn.NoisyBatchNorm2d}.get(x.ndim, nn.BatchNorm3d)(16)(x),
     "group norm": lambda x: nn.GroupNorm(4, 16)(x),
     "group norm and relu": lambda x: nn.Sequential(nn.GroupNorm(4, 16), nn.ReLU())(x),
     "the end of a residual block": lambda x: residual(batch_norm(x), x, x * 0.5),

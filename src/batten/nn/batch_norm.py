@@ -228,8 +228,12 @@ def normalized(
     eps: float,
     relu: bool,
     z: Tensor | None = None,
+    kinds: tuple[type[BatchNorm], type[BatchNorm]] = (BatchNorm, BatchNormRelu),
 ) -> Tensor:
-    """batch_norm, and relu of that if asked for, and of that and z if there is one, of its shape and type."""
+    """batch_norm, and relu of that if asked for, and of that and z if there is one, of its shape and type.
+
+    kinds are the operations by which training normalizes, without a relu and with one.
+    """
     x = floats("batch_norm", input)
     shape = x.array.shape
     if len(shape) < 2:
@@ -252,7 +256,7 @@ def normalized(
             "one value is its own mean, so that nothing but the bias would be left of it; take larger batches "
             "(drop_last=True leaves out a last one that is too small), or call eval() to use the running statistics"
         )
-    kind = BatchNorm if not relu else BatchNormRelu if z is None else BatchNormAddRelu
+    kind = kinds[relu] if z is None else BatchNormAddRelu
     y = kind.apply(
         x,
         w,
@@ -328,33 +332,46 @@ class BatchNormModule(Normalization):
     def forward(self, input: Tensor) -> Tensor:
         return self._activated(input, None)
 
-    def _activated(self, input: Tensor, activation: str | None, z: Tensor | None = None) -> Tensor:
-        """What forward returns, or what an activation makes of that, or of the sum with z."""
+    def _activated(self, input: Tensor, activation: str | None, z: Tensor | None = None, at: Any = ()) -> Tensor:
+        """What forward returns, or what an activation makes of that, or of the sum with z.
+
+        `at` are forward's arguments behind the input, which say which of the estimates are meant.
+        """
         shape = input.shape
         if len(shape) not in self.spatial or shape[1] != self.num_features:
             expected = " or ".join([f"(N, {self.num_features}{axes})" for axes in self.spatial.values()])
             raise ValueError(f"{type(self).__name__} expects {expected}, got {list(shape)}")
-        following = self.training and self.track_running_stats and self.running_mean is not None
+        mean, var, batches = self._estimates(*at)
+        following = self.training and self.track_running_stats and mean is not None
         momentum = self.momentum
         if momentum is None:
-            momentum = 1 / (int(self.num_batches_tracked) + 1) if following else 0.0
+            momentum = 1 / (int(batches) + 1) if following else 0.0
         known = following or not self.training
         y = normalized(
             input,
-            self.running_mean if known else None,
-            self.running_var if known else None,
+            mean if known else None,
+            var if known else None,
             self.weight,
             self.bias,
-            self.training or self.running_mean is None,
+            self.training or mean is None,
             momentum,
             self.eps,
             activation == "relu",
             z,
+            self._operations(),
         )
         if following:  # what add_(1) does, which would take half of the time of a small batch
-            self.num_batches_tracked.array[()] += 1
-            self.num_batches_tracked.version[0] += 1
+            batches.array[()] += 1
+            batches.version[0] += 1
         return y
+
+    def _estimates(self) -> tuple[Any, Any, Any]:
+        """What forward follows in training, and takes in evaluation: mean, var, and of how many batches; or None."""
+        return self.running_mean, self.running_var, self.num_batches_tracked
+
+    def _operations(self) -> tuple[type[BatchNorm], type[BatchNorm]]:
+        """By what training normalizes, without a relu and with one."""
+        return BatchNorm, BatchNormRelu
 
     def extra_repr(self) -> str:
         return (
