@@ -10,6 +10,7 @@ from .distance import *
 from .dropout import *
 from .embedding import *
 from .group_norm import *
+from .instance_norm import *
 from .layer_norm import *
 from .linear import *
 from .loss import *

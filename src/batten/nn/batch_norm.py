@@ -21,11 +21,10 @@ import numpy as np
 from .. import _kernels as kernels
 from .. import dtypes, operations
 from ..autograd import Operation
-from ..creation import ones, tensor, zeros
 from ..operations.families import contiguous, copied
 from ..operations.promotion import Operand, floats
 from .layout import channels_first, channels_last
-from .normalization import Normalization, operand, vector
+from .normalization import TrackingNormalization, operand, vector
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -240,7 +239,9 @@ def normalized(
         raise ValueError(f"batch_norm expects (N, C) or (N, C, *), got {list(shape)}")
     if (running_mean is None) != (running_var is None):
         raise ValueError("batch_norm expects running_mean and running_var both, or neither of them")
-    mean, var = constants("running_mean", running_mean, x), constants("running_var", running_var, x)
+    mean, var = (
+        constants("batch_norm", *named, x) for named in (("running_mean", running_mean), ("running_var", running_var))
+    )
     w, b = (operand("batch_norm", *named, x, shape[1:2]) for named in (("weight", weight), ("bias", bias)))
     if not eps >= 0 or (training and eps == 0):
         raise ValueError(f"batch_norm expects eps > 0, got {eps}")
@@ -273,15 +274,15 @@ def normalized(
     return y
 
 
-def constants(name: str, v: Operand | None, x: Tensor) -> Any:
+def constants(layer: str, name: str, v: Operand | None, x: Tensor) -> Any:
     """Statistics of x's channels, if there are any."""
-    t = operand("batch_norm", name, v, x, x.array.shape[1:2])
+    t = operand(layer, name, v, x, x.array.shape[1:2])
     if t is not None and t.requires_grad:
-        raise ValueError(f"batch_norm has no gradient for {name}; detach() it")
+        raise ValueError(f"{layer} has no gradient for {name}; detach() it")
     return t
 
 
-class BatchNormModule(Normalization):
+class BatchNormModule(TrackingNormalization):
     """What all classes of batch normalization are but the shapes that they take.
 
     In training by the statistics of the batch, which running_mean and running_var follow:
@@ -291,43 +292,6 @@ class BatchNormModule(Normalization):
     """
 
     spatial: ClassVar[dict[int, str]]  # the ranks that a class takes, and the axes behind the channels
-    running_mean: Any
-    running_var: Any
-    num_batches_tracked: Any
-
-    def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = True,
-        track_running_stats: bool = True,
-        device: Any = None,
-        dtype: Any = None,
-        *,
-        bias: bool = True,
-    ) -> None:
-        super().__init__()
-        self.num_features, self.eps, self.momentum = num_features, eps, momentum
-        self.affine, self.track_running_stats = affine, track_running_stats
-        kind = {"device": device, "dtype": dtype}
-        self._add_parameters((num_features,), affine, bias, **kind)
-        self.register_buffer("running_mean", zeros(num_features, **kind) if track_running_stats else None)
-        self.register_buffer("running_var", ones(num_features, **kind) if track_running_stats else None)
-        self.register_buffer("num_batches_tracked", tensor(0) if track_running_stats else None)
-        self.reset_parameters()
-
-    def reset_running_stats(self) -> None:
-        """Forgets all batches."""
-        if self.track_running_stats:
-            self.running_mean.zero_()
-            self.running_var.fill_(1)
-            self.num_batches_tracked.zero_()
-
-    def reset_parameters(self) -> None:
-        """Forgets all batches, and makes weight one and bias zero."""
-        self.reset_running_stats()
-        super().reset_parameters()
 
     def forward(self, input: Tensor) -> Tensor:
         return self._activated(input, None)
@@ -372,12 +336,6 @@ class BatchNormModule(Normalization):
     def _operations(self) -> tuple[type[BatchNorm], type[BatchNorm]]:
         """By what training normalizes, without a relu and with one."""
         return BatchNorm, BatchNormRelu
-
-    def extra_repr(self) -> str:
-        return (
-            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
-        )
 
 
 class BatchNorm1d(BatchNormModule):
