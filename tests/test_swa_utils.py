@@ -169,32 +169,19 @@ def test_a_layer_called_several_times_counts_every_call(rng, variance):
     assert model.norm.num_batches_tracked.item() == 4
 
 
-class ByStep(nn.BatchNorm1d):
-    """Statistics (steps, features) for every step of a sequence by itself."""
-
-    def __init__(self, features, steps):
-        super().__init__(features, dtype="float64")
-        self.register_buffer("running_mean", batten.zeros(steps, features, dtype="float64"))
-        self.register_buffer("running_var", batten.ones(steps, features, dtype="float64"))
-
-    def forward(self, x, t):
-        mean, var = batten.from_numpy(self.running_mean.array[t]), batten.from_numpy(self.running_var.array[t])
-        return nn.functional.batch_norm(x, mean, var, training=self.training, momentum=self.momentum)
-
-
 @each_variance
 def test_statistics_of_steps_are_those_of_the_calls_that_reach_them(rng, variance):
     class Recurrent(nn.Module):
         def __init__(self):
             super().__init__()
-            self.norm = ByStep(3, 5)
+            self.norm = nn.RecurrentBatchNorm1d(3, 5, dtype="float64")
 
         def forward(self, sequence):
             for t in range(sequence.shape[1]):
                 self.norm(sequence[:, t], t)
 
     model = Recurrent()
-    model.norm.running_mean[4] = 7.0
+    model.norm.running_mean[4], model.norm.num_batches_tracked[4] = 7.0, 9
     batches = [rng.standard_normal((6, 4, 3)), 3 + rng.standard_normal((9, 2, 3))]
     update_bn(tensors(batches), model, variance=variance)
     for t, reaching in enumerate([batches, batches, batches[:1], batches[:1]]):
@@ -202,6 +189,7 @@ def test_statistics_of_steps_are_those_of_the_calls_that_reach_them(rng, varianc
             assert_allclose(ours[t], expected, rtol=1e-13)
     mean, var = statistics(model.norm)
     assert (mean[4] == 7).all() and (var[4] == 1).all()
+    assert model.norm.num_batches_tracked.tolist() == [2, 2, 1, 1, 9]
 
 
 def test_modes_momenta_and_hooks_are_as_before(rng):

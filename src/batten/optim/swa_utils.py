@@ -123,14 +123,16 @@ class Population:
         self.mark()
 
     def keep(self) -> None:
-        """Puts the statistics of all calls into the buffers."""
-        reached = self.weight > 0
-        if not reached.any():
-            return self.forget()
+        """Puts the statistics of all batches into the buffers, and back what was not reached by any."""
+        batches = self.layer.num_batches_tracked.array
         with np.errstate(all="ignore"):
             var = self.spread / (self.weight - self.pooled)
-        for name, statistic in (("running_mean", self.mean), ("running_var", var)):
-            write(getattr(self.layer, name), np.where(reached, statistic, self.before[name]))
+        for name, value, reached in (
+            ("running_mean", self.mean, self.weight > 0),
+            ("running_var", var, self.weight > 0),
+            ("num_batches_tracked", batches, batches > 0),
+        ):
+            write(getattr(self.layer, name), np.where(reached, value, self.before[name]))
 
     def forget(self) -> None:
         """Puts back what the buffers held before."""

@@ -36,12 +36,13 @@ from ..fusion import CALL, as_defined
 from ..kinds import CHILD
 from ..linear import Identity, Linear
 from ..module import Module
+from ..noisy_batch_norm import NoisyBatchNorm1d, NoisyBatchNorm2d
 from ..parameter import Parameter
 
 __all__ = ["fuse_bn", "fuse_conv_bn_eval", "fuse_conv_bn_weights", "fuse_linear_bn_eval", "fuse_linear_bn_weights"]
 
 CONVOLUTIONS = (Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d)
-NORMS = (BatchNorm1d, BatchNorm2d, BatchNorm3d)
+NORMS = (BatchNorm1d, BatchNorm2d, BatchNorm3d, NoisyBatchNorm1d, NoisyBatchNorm2d)
 
 ConvT = TypeVar("ConvT", bound=Conv)
 LinearT = TypeVar("LinearT", bound=Linear)
@@ -184,13 +185,11 @@ class Folded(Identity):
         super().__init__()
         self.rank = layer.weight.ndim
         self.expected = f"(N, {bn.num_features}{bn.spatial[self.rank]})"
-        self.layer = type(layer).__name__
+        self.names = f"{type(bn).__name__} as a part of the {type(layer).__name__} before it"
 
     def forward(self, input: Tensor) -> Tensor:
         if input.ndim != self.rank:
-            raise ValueError(
-                f"BatchNorm1d as a part of the {self.layer} before it expects {self.expected}, got {list(input.shape)}"
-            )
+            raise ValueError(f"{self.names} expects {self.expected}, got {list(input.shape)}")
         return input
 
     def extra_repr(self) -> str:
