@@ -25,6 +25,7 @@ from ..creation import ones_like
 from ..operations.families import contiguous, copied
 from ..operations.promotion import Operand, floats
 from .layout import channels_first, channels_last
+from .linear import Identity
 from .module import Module
 from .normalization import TrackingNormalization, operand, vector
 from .parameter import Parameter
@@ -379,10 +380,13 @@ class BatchNorm3d(BatchNormModule):
 
 
 class ChannelAffine(Module):
-    """y = weight (x - mean) + bias, channel by channel of x (N, C) or (N, C, *): what is left of it in evaluation.
+    """y = weight (x - mean) + bias for each channel of x, (N, C) or (N, C, *): batch normalization in evaluation.
 
-    The mean is not made part of the bias, which would cost the digits that the two have in common.
+    It is for `nn.utils.fuse_bn`.  The mean is no part of the bias, as x and a mean far from nought have digits in
+    common, which are lost if they are not subtracted first.
     """
+
+    mean: Any
 
     def __init__(self, mean: Tensor, weight: Parameter, bias: Parameter) -> None:
         super().__init__()
@@ -399,3 +403,23 @@ class ChannelAffine(Module):
 
     def extra_repr(self) -> str:
         return str(len(self.mean))
+
+
+class Folded(Identity):
+    """What it is given, if that has so many axes.
+
+    It takes the place of a BatchNorm1d that has become a part of the layer before it, by `nn.utils.fuse_bn`: that
+    layer has its channels in one axis, where BatchNorm1d's depends on how many there are.
+    """
+
+    def __init__(self, names: str, rank: int, expected: str) -> None:
+        super().__init__()
+        self.names, self.rank, self.expected = names, rank, expected
+
+    def forward(self, input: Tensor) -> Tensor:
+        if len(input.shape) != self.rank:
+            raise ValueError(f"{self.names} expects {self.expected}, got {list(input.shape)}")
+        return input
+
+    def extra_repr(self) -> str:
+        return self.expected

@@ -1,13 +1,12 @@
-"""Batch normalization as a part of the layer before it.
+"""Batch normalization folded into the layer before it.
 
-In evaluation it is a straight line for each channel, and the layer before, linear or a convolution,
-can draw that line itself:
+In evaluation it is an affine map of each channel.  So is a part of what a linear layer or a convolution
+does, and the two maps are one:
 
-    gamma (W x + b - mean) / sqrt(var + eps) + beta = (scale W) x + scale (b - mean) + beta
-    scale = gamma / sqrt(var + eps)
+    scale (W x + b - mean) + beta = (scale W) x + (scale (b - mean) + beta),     scale = gamma / sqrt(var + eps)
 
 A row of W, or a filter of a convolution, makes one channel, so that scale is a factor for each of these.
-It is worked out in double precision, and rounded once.
+What is folded is worked out in double precision, and rounded once.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ import numpy as np
 
 from ...creation import tensor
 from ...tensor import Tensor
-from ..batch_norm import BatchNorm1d, BatchNorm2d, BatchNorm3d, BatchNormModule, ChannelAffine
+from ..batch_norm import BatchNorm1d, BatchNorm2d, BatchNorm3d, BatchNormModule, ChannelAffine, Folded
 from ..container import ModuleList
 from ..convolution import (
     Conv,
@@ -41,35 +40,35 @@ from ..parameter import Parameter
 
 __all__ = ["fuse_bn", "fuse_conv_bn_eval", "fuse_conv_bn_weights", "fuse_linear_bn_eval", "fuse_linear_bn_weights"]
 
-CONVOLUTIONS = (Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d)
+LAYERS = (Linear, Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d)
 NORMS = (BatchNorm1d, BatchNorm2d, BatchNorm3d, NoisyBatchNorm1d, NoisyBatchNorm2d)
 
 ConvT = TypeVar("ConvT", bound=Conv)
 LinearT = TypeVar("LinearT", bound=Linear)
 
 
-# ---- a whole model ----
+# ---- in a model ----
 
 
 def fuse_bn(model: Module, inplace: bool = False) -> Module:
-    """A copy of a model in evaluation, for use, in which no BatchNorm1d, 2d or 3d is left; or the model so changed.
+    """A copy of a model in evaluation without BatchNorm layers, for use; or the model itself, so changed.
 
-    Behind a Linear, a Conv or a ConvTranspose it becomes part of that one, and an Identity takes its place.  All others
-    become a line for each channel.  Results are the same up to rounding, those of such a line to the bit.  All else
-    stays: names, the other layers, and which parameters require gradients.
+    A BatchNorm behind a Linear, a Conv or a ConvTranspose becomes a part of that one, and an Identity takes its place;
+    any other becomes an affine map of each channel.  The results are the same, but for rounding.  All else stays as it
+    is: the names, the other layers, and which parameters require gradients.
 
-    "Behind" are neighbours in a Sequential, or in Sequentials within it, which are taken at their word: their
-    layers are called in a row, and nobody else looks at what goes from one to the next.  The order in which a module
-    of one's own registers its layers says nothing of the order in which it calls them, so that a BatchNorm among them
-    becomes a line; so it does behind a layer of a class of one's own, or with hooks.  A BatchNorm that
-    has hooks, a forward of its own or no running statistics stays as it is.  A layer, or a weight, that is used in
-    other places, too, stays as it is there.
+    Layers are behind one another where they are neighbours in a Sequential, or in Sequentials within it.  These are
+    taken at their word: their layers are called in turn, and nobody else asks for what goes from one to the next.  The
+    order in which other modules register their layers does not say how they call them, so that a BatchNorm in one of
+    those becomes a map of its own.  So it does behind a layer of another class, or with hooks.  A BatchNorm
+    with hooks, with a forward of its own, or without running statistics is left alone.  A layer or a weight
+    that is used elsewhere, too, stays as it is there.
 
-    A Linear's result has its channels in the last axis, those of a BatchNorm1d are in the second one: they
-    are the same in (N, C) only.  So a BatchNorm1d leaves an Identity that takes (N, C) behind a Linear, and
-    (N, C, L) behind a Conv1d, and refuses what it would have normalized along another axis.
+    A Linear has its channels in the last axis, and BatchNorm1d in the second one, which is the same for (N, C) only.
+    So what takes the place of a BatchNorm1d behind a Linear takes (N, C), behind a Conv1d it takes (N, C, L), and
+    refuses what would have been normalized along another axis.
 
-    ValueError if a module is in training.
+    ValueError if any module is in training.
 
     >>> import batten
     >>> from batten import nn
@@ -92,13 +91,13 @@ def fuse_bn(model: Module, inplace: bool = False) -> Module:
     uses = Counter(child for module in whole.modules() for _, child in children(module))
     for module in list(whole.modules()):
         fold(row(module, uses))
-    lines: dict[Module, Module] = {}
+    maps: dict[Module, Module] = {}
     for module in list(whole.modules()):
         for name, child in children(module):
-            if is_line(child):
-                if child not in lines:
-                    lines[child] = line(child)
-                setattr(module, name, lines[child])
+            if is_affine(child):
+                if child not in maps:
+                    maps[child] = affine(child)
+                setattr(module, name, maps[child])
     return whole[0]
 
 
@@ -133,74 +132,54 @@ def definer(kind: type, name: str) -> type:
 
 
 def fold(places: list[tuple[Module, str]]) -> None:
-    """Makes the batch normalizations in a row part of the layers before them."""
+    """Makes each batch normalization in a row a part of the layer before it, if it can be."""
     before = None
     for place in places:
-        layer = getattr(*place)
-        if before is not None and is_line(layer) and can_draw(getattr(*before), layer):
-            setattr(*before, fused(getattr(*before), layer))
-            setattr(*place, rest(getattr(*before), layer))
+        module = getattr(*place)
+        if before is not None and is_affine(module) and fits(getattr(*before), module):
+            setattr(*before, folded(getattr(*before), module))
+            setattr(*place, remainder(getattr(*before), module))
         else:
             before = place
 
 
-def is_line(module: Module) -> bool:
+def is_affine(module: Any) -> bool:
     """Whether it is a batch normalization by running statistics, and nothing else."""
     return type(module) in NORMS and as_defined(module) and module.running_mean is not None
 
 
-def can_draw(layer: Module, bn: Any) -> bool:
-    """Whether bn of the layer's result is a line for each of the layer's channels."""
+def fits(layer: Any, bn: Any) -> bool:
+    """Whether bn maps the channels that the layer has made."""
     return (
-        type(layer) in (Linear, *CONVOLUTIONS)
+        type(layer) in LAYERS
         and as_defined(layer)
-        and channels(layer) == bn.num_features
-        and layer.weight.ndim in bn.spatial
+        and bn.num_features == (layer.out_features if isinstance(layer, Linear) else layer.out_channels)
+        and layer.weight.ndim in bn.spatial  # a result has as many axes as the weight
         and layer.weight.dtype == bn.running_mean.dtype
     )
 
 
-def channels(layer: Any) -> int:
-    return layer.out_features if isinstance(layer, Linear) else layer.out_channels
-
-
-def line(bn: Any) -> Module:
-    """What a batch normalization is in evaluation."""
-    weight = parameter(slopes(bn.running_var, bn.eps, bn.weight), bn.running_mean, bn.weight)
+def affine(bn: Any) -> Module:
+    """The map that a batch normalization is."""
+    weight = parameter(scales(bn.running_var, bn.eps, bn.weight), bn.running_mean, bn.weight)
     bias = parameter(double(bn.bias, np.zeros(bn.num_features)), bn.running_mean, bn.bias)
-    return ChannelAffine(bn.running_mean, weight, bias).eval()
+    return ChannelAffine(bn.running_mean.clone(), weight, bias).eval()
 
 
-def rest(layer: Module, bn: Any) -> Module:
-    """What a batch normalization is behind a layer that does its work."""
-    if len(bn.spatial) == 1:
+def remainder(layer: Any, bn: Any) -> Module:
+    """What takes the place of a batch normalization that is a part of a layer."""
+    rank = layer.weight.ndim
+    if len(bn.spatial) == 1:  # it takes nothing else in any case
         return Identity().eval()
-    return Folded(layer, bn).eval()
+    names = f"{type(bn).__name__} as a part of the {type(layer).__name__} before it"
+    return Folded(names, rank, f"(N, {bn.num_features}{bn.spatial[rank]})").eval()
 
 
-class Folded(Identity):
-    """The input, if it has its channels where the layer before, that does a BatchNorm1d's work, has them."""
-
-    def __init__(self, layer: Any, bn: Any) -> None:
-        super().__init__()
-        self.rank = layer.weight.ndim
-        self.expected = f"(N, {bn.num_features}{bn.spatial[self.rank]})"
-        self.names = f"{type(bn).__name__} as a part of the {type(layer).__name__} before it"
-
-    def forward(self, input: Tensor) -> Tensor:
-        if input.ndim != self.rank:
-            raise ValueError(f"{self.names} expects {self.expected}, got {list(input.shape)}")
-        return input
-
-    def extra_repr(self) -> str:
-        return self.expected
-
-
-# ---- a layer and its normalization ----
+# ---- in a layer ----
 
 
 def fuse_conv_bn_eval(conv: ConvT, bn: BatchNormModule, transpose: bool = False) -> ConvT:
-    """A convolution that computes bn(conv(x)), of two modules in evaluation.
+    """A convolution that computes bn(conv(x)), for two modules in evaluation.
 
     transpose is to be True for a ConvTranspose1d, 2d or 3d, and for no other.  ValueError if it is not, if one of the
     two is in training, or if bn has no running statistics, or those of other channels.
@@ -214,11 +193,11 @@ def fuse_conv_bn_eval(conv: ConvT, bn: BatchNormModule, transpose: bool = False)
         raise ValueError(
             f"fuse_conv_bn_eval expects transpose={conv.transposed} for a {type(conv).__name__}, got {transpose}"
         )
-    return fused(conv, bn)
+    return folded(conv, bn)
 
 
 def fuse_linear_bn_eval(linear: LinearT, bn: BatchNormModule) -> LinearT:
-    """A linear layer that computes bn(linear(x)) for x (N, in_features), of two modules in evaluation.
+    """A linear layer that computes bn(linear(x)) for x (N, in_features), for two modules in evaluation.
 
     ValueError if one of the two is in training, or if bn has no running statistics, or those of other channels.
 
@@ -227,11 +206,11 @@ def fuse_linear_bn_eval(linear: LinearT, bn: BatchNormModule) -> LinearT:
     >>> nn.utils.fuse_linear_bn_eval(linear, bn)
     Linear(in_features=3, out_features=8, bias=True)
     """
-    return fused(linear, bn)
+    return folded(linear, bn)
 
 
-def fused(layer: Any, bn: Any) -> Any:
-    """A copy of a layer with bn as a part of it."""
+def folded(layer: Any, bn: Any) -> Any:
+    """A copy of a layer of which bn is a part."""
     for module in (layer, bn):
         if module.training:
             raise ValueError(f"expected layers in evaluation, got a {type(module).__name__} in training; call eval()")
@@ -261,7 +240,7 @@ def fuse_conv_bn_weights(
     bn_b: Tensor | None,
     transpose: bool = False,
 ) -> tuple[Parameter, Parameter]:
-    """Weight and bias of a convolution that draws the line of a batch normalization, too.
+    """Weight and bias of a convolution of which a batch normalization is a part.
 
     With transpose, conv_w is that of a transposed convolution, (channels, features / groups, *).  ValueError if there
     are not as many statistics as features.
@@ -280,9 +259,9 @@ def fuse_conv_bn_weights(
     if statistics not in (1, features) or rows % max(groups, 1):
         raise ValueError(f"expected statistics of the channels of a weight {list(conv_w.shape)}, got {statistics}")
     with np.errstate(all="ignore"):
-        slope = np.broadcast_to(slopes(bn_rv, bn_eps, bn_w), features)
-        bias = slope * (double(conv_b, np.zeros(features)) - double(bn_rm)) + double(bn_b, 0)
-        factors = np.repeat(slope.reshape(groups, columns), rows // groups, 0) if transpose else slope[:, None]
+        scale = np.broadcast_to(scales(bn_rv, bn_eps, bn_w), features)
+        bias = scale * (double(conv_b, np.zeros(features)) - double(bn_rm)) + double(bn_b, 0)
+        factors = np.repeat(scale.reshape(groups, columns), rows // groups, 0) if transpose else scale[:, None]
         weight = double(conv_w) * factors.reshape(*factors.shape, *[1] * (conv_w.ndim - 2))
     return parameter(weight, conv_w, conv_w), parameter(bias, conv_w if conv_b is None else conv_b, conv_b)
 
@@ -296,7 +275,7 @@ def fuse_linear_bn_weights(
     bn_w: Tensor | None,
     bn_b: Tensor | None,
 ) -> tuple[Parameter, Parameter]:
-    """Weight and bias of a linear layer that draws the line of a batch normalization, too.
+    """Weight and bias of a linear layer of which a batch normalization is a part.
 
     ValueError if there are not as many statistics as features.
 
@@ -310,7 +289,7 @@ def fuse_linear_bn_weights(
     return fuse_conv_bn_weights(linear_w, linear_b, bn_rm, bn_rv, bn_eps, bn_w, bn_b)
 
 
-def slopes(var: Tensor, eps: float, weight: Tensor | None) -> np.ndarray:
+def scales(var: Tensor, eps: float, weight: Tensor | None) -> np.ndarray:
     with np.errstate(all="ignore"):
         return double(weight, 1) / np.sqrt(double(var) + eps)
 
