@@ -38,10 +38,10 @@ class ScaleInvariance(NamedTuple):
     weight_gradient: float
 
 
-def scale_invariance(layer: nn.Sequential | Iterable[nn.Module], x: Operand, a: float) -> ScaleInvariance:
+def scale_invariance(layer: nn.Module | Iterable[nn.Module], x: Operand, a: float) -> ScaleInvariance:
     """How far a layer is from minding the scale of its weights as little as the identities above say.
 
-    layer is a Sequential, or the modules themselves, of which the first has the weight W: such as
+    layer is a Sequential, or a tuple of modules, or one, of which the first has the weight W: such as
     (Linear, BatchNorm1d) or (Conv2d, BatchNorm2d, ReLU), in the mode in which it is.  x is what it is given, a > 0.
     With y = layer(x), y' that of aW, and a fixed v drawn from N(0, 1) in y's shape, the residuals are
 
@@ -61,10 +61,10 @@ def scale_invariance(layer: nn.Sequential | Iterable[nn.Module], x: Operand, a: 
     >>> linear, x = nn.Linear(4, 3).double(), batten.randn(16, 4, dtype=batten.float64)
     >>> max(scale_invariance((linear, nn.BatchNorm1d(3, eps=1e-14).double()), x, 10.0)) < 1e-9
     True
-    >>> scale_invariance(nn.Sequential(linear), x, 2.0).input_gradient
+    >>> scale_invariance(linear, x, 2.0).input_gradient
     1.0
     """
-    modules = nn.Sequential(*layer)
+    modules = nn.Sequential(*layer) if isinstance(layer, Iterable) else nn.Sequential(layer)
     weight = getattr(next(iter(modules), None), "weight", None)
     if not isinstance(weight, Parameter):
         raise TypeError(f"scale_invariance expects modules of which the first has a weight, got {modules!r}")

@@ -23,7 +23,7 @@ def unchanged(model: Module) -> Iterator[None]:
 
     These are the attributes of its modules, with their modes and hooks; parameters, buffers and their gradients, bit
     by bit and with their versions, so that what was recorded before can still go backward; and the state of the
-    random numbers.  What an attribute refers to beside these, such as a list of the user's own, is not looked into.
+    default generator.  What an attribute refers to beside these, such as a list of the user's own, is not looked into.
     """
     state = get_rng_state()
     modules = [(module, vars(copy(module))) for module in model.modules()]
