@@ -13,11 +13,12 @@ import batten
 import batten.nn.functional as F  # noqa: N812
 from batten import _kernels as kernels
 from batten import nn
-from batten.nn.batch_norm import BatchNormAddRelu, BatchNormInferenceRelu, BatchNormModule, BatchNormRelu
+from batten.nn.batch_norm import BatchNormAddRelu, BatchNormInferenceRelu, BatchNormRelu
 from batten.nn.convolution import ConvolutionRelu
 from batten.nn.fusion import FUSIONS, fused, residual
 from batten.nn.group_norm import GroupNormRelu
 from batten.nn.linear import ACTIVATED, LinearActivated
+from batten.nn.normalization import TrackingNormalization
 
 JOINED = (ConvolutionRelu, LinearActivated, BatchNormRelu, BatchNormInferenceRelu, GroupNormRelu)
 PAIRS = [(first, second) for first, seconds in FUSIONS.items() for second in seconds]
@@ -26,6 +27,7 @@ CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 MIXING = (nn.Linear, *CONVOLUTIONS)  # whose features may be other ones than they are given
 BEHIND = {  # axes behind the channels
     nn.BatchNorm2d: (2, 3), nn.BatchNorm3d: (2, 1, 3), nn.GroupNorm: (2, 2),
+    nn.InstanceNorm1d: (4,), nn.InstanceNorm2d: (2, 3), nn.InstanceNorm3d: (2, 1, 3),
     nn.Conv1d: (4,), nn.Conv2d: (2, 3), nn.Conv3d: (2, 1, 3),
 }  # fmt: skip
 
@@ -36,7 +38,9 @@ def layer(kind, n=5, m=7):
         return kind(m, n, 3, padding=1) if kind in CONVOLUTIONS else kind(m, n)
     if kind is nn.GroupNorm:
         return nn.GroupNorm(5 if n == 5 else 1, n)
-    return kind(n) if issubclass(kind, BatchNormModule) else kind()
+    if issubclass(kind, TrackingNormalization):
+        return kind(n, affine=True, track_running_stats=True)
+    return kind()
 
 
 def batch(rng, pair, n, width):

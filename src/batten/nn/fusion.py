@@ -3,6 +3,7 @@
     Conv1d | 2d | 3d, ReLU               the relu is applied where the convolution writes its result
     BatchNorm1d | 2d | 3d, ReLU          x is normalized and bent in one pass, and so is its gradient
     GroupNorm, ReLU                      the same
+    InstanceNorm1d | 2d | 3d, ReLU       the same
     Linear, ReLU | Sigmoid | Tanh        the activation is applied where gemm writes its result
 
 The first module of a pair has a method `_activated(input, activation)`, which returns what the second
@@ -20,6 +21,7 @@ from .activation import ReLU, Sigmoid, Tanh
 from .batch_norm import BatchNorm1d, BatchNorm2d, BatchNorm3d, BatchNormModule
 from .convolution import Conv1d, Conv2d, Conv3d
 from .group_norm import GroupNorm
+from .instance_norm import InstanceNorm1d, InstanceNorm2d, InstanceNorm3d
 from .linear import Linear
 from .module import Module
 
@@ -37,6 +39,9 @@ FUSIONS: dict[Any, dict[Any, str]] = {
     BatchNorm2d: {ReLU: "relu"},
     BatchNorm3d: {ReLU: "relu"},
     GroupNorm: {ReLU: "relu"},
+    InstanceNorm1d: {ReLU: "relu"},
+    InstanceNorm2d: {ReLU: "relu"},
+    InstanceNorm3d: {ReLU: "relu"},
     Linear: {ReLU: "relu", Sigmoid: "sigmoid", Tanh: "tanh"},
 }
 CALL = Module.__call__
