@@ -208,7 +208,9 @@ def test_modes_momenta_and_hooks_are_as_before(rng):
 
 def test_everything_is_in_training_mode_meanwhile(rng):
     model = nn.Sequential(nn.Dropout(0.5), nn.BatchNorm1d(2)).eval()
+    before = batten.get_rng_state().tolist()
     update_bn([batten.ones(1000, 2)], model)
+    assert batten.get_rng_state().tolist() == before
     assert 0.9 < model[1].running_var.numpy().min() < 1.1  # of noughts and twos
 
 

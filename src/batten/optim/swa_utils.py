@@ -1,18 +1,17 @@
 """Population statistics for batch normalization (Ioffe & Szegedy 2015, Algorithm 2).
 
-A network is used with the statistics of all examples, where it was trained with those of
-batches.  The running ones are an average over the last batches, made while the weights
-were changing.  To have those of a network as it is, or of an average of weights
-(Izmailov et al. 2018), all examples go through it once more.
+A network is trained with the statistics of batches, and used with those of all examples.  The running
+statistics are an average over the last batches, for most of which the weights were other ones.  To have those
+of the weights as they are, or of an average of weights (Izmailov et al. 2018), all examples pass through once more.
 
-While they do, a layer's momentum is 1, so that each call leaves the statistics of its own
-batch in the layer's buffers, whatever a class's statistics are.  They are added up here in
-double precision.  What was not reached by a call is known by a mark: no variance is -1.
+Meanwhile the momentum of each layer is 1, so that a call leaves the statistics of its own batch in the layer's buffers,
+whatever they are in a class of layers.  They are taken from there, and added up in double precision.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ import numpy as np
 from ..autograd import no_grad
 from ..nn import Module
 from ..nn.batch_norm import BatchNormModule
+from ..nn.unchanged import unchanged
 from ..operations.inplace import write
 
 __all__ = ["update_bn"]
@@ -29,25 +29,26 @@ MARK = -1
 
 @no_grad()
 def update_bn(loader: Iterable[Any], model: Module, device: Any = None, *, variance: str = "mean") -> None:
-    """Replaces the running statistics of all layers of batch normalization by those of the examples of a loader.
+    """Sets the running statistics of all layers of batch normalization to those of a loader's examples.
 
-    The loader gives tensors, or lists or tuples of which the first element is what the model takes.  The whole model
-    runs in training mode, dropout too.  The mean is the mean of the batches' means, and the variance by default that of
-    the paper's Algorithm 2, the mean of the batches' variances:
+    The loader gives tensors, or lists or tuples that begin with one, which the model is called with.  The whole model
+    is in training mode, dropout too.  E[x] is the mean of the batches' means μ_B.  Var[x] by default is that of the
+    paper, the mean of the batches' unbiased variances; for batches of m values a channel, with biased ones σ²_B:
 
-        E[x] = mean of μ_B,     Var[x] = m / (m - 1) × mean of σ²_B      for batches of m values a channel
+        E[x] = mean of μ_B,     Var[x] = m / (m - 1) × mean of σ²_B
 
-    It leaves out how far the means lie apart.  With variance="pooled", both are those of the union of the batches, in
-    which each counts by its number of values, as if all examples had come in a single batch:
+    With variance="pooled" they are those of the union of all batches, as if it had been one batch of M values:
 
-        E[x] = Σ m_B μ_B / M,     Var[x] = Σ [(m_B - 1) σ²_B + m_B (μ_B - E[x])²] / (M - 1),     M = Σ m_B
+        E[x] = Σ m_B μ_B / M,     Var[x] = Σ (m_B σ²_B + m_B (μ_B - E[x])²) / (M - 1),     M = Σ m_B
 
-    with unbiased σ²_B.  For many large batches of shuffled examples the two agree.  They differ where the batches do:
-    in size, or in their means, as of examples sorted by class.  Behind the first layer the values themselves depend
-    on the batches, as each was normalized by its own; there, neither is what one batch of all examples would leave.
+    The two are much the same for large batches of shuffled examples.  They differ where the means of batches do, which
+    the first leaves out of account, as in small batches or in sorted examples; and where batches are of different
+    sizes, which all count the same in the first.  Behind the first layer of batch normalization the values
+    themselves are those of examples that were normalized batch by batch, for both.
 
-    A layer called several times counts each call as a batch.  What no batch reaches keeps its statistics, and so do all
-    layers when anything is raised.  Momenta and modes stay as they are.  ValueError for a loader without batches.
+    A layer that is called several times has a batch in each call.  What no batch reaches keeps its statistics.  All
+    else is as before: momenta, modes, the state of the random numbers; and the statistics, too, if anything is raised.
+    Without a layer that keeps statistics the loader is not asked.  ValueError if it has no batches.
 
     >>> import batten
     >>> from batten.optim.swa_utils import update_bn
@@ -62,14 +63,13 @@ def update_bn(loader: Iterable[Any], model: Module, device: Any = None, *, varia
     """
     if variance not in ("mean", "pooled"):
         raise ValueError(f"update_bn expects variance as 'mean' or 'pooled', got {variance!r}")
-    modes = {module: module.training for module in model.modules()}
-    layers = [module for module in modes if isinstance(module, BatchNormModule) and module.running_mean is not None]
+    layers = [m for m in model.modules() if isinstance(m, BatchNormModule) and m.running_mean is not None]
     if not layers:
         return
-    populations: list[Population] = []
-    try:
-        for layer in layers:
-            populations.append(Population(layer, variance == "pooled"))
+    with unchanged(model), ExitStack() as hooks:
+        populations = [Population(layer, variance == "pooled") for layer in layers]
+        for population in populations:
+            hooks.enter_context(population.layer.register_forward_hook(population.add, prepend=True))
         model.train()
         batches = 0
         for batch in loader:
@@ -79,36 +79,28 @@ def update_bn(loader: Iterable[Any], model: Module, device: Any = None, *, varia
         if not batches:
             raise ValueError("update_bn expects batches, got none; an iterator is used up after its first use")
         for population in populations:
-            population.keep()
-    except BaseException:
-        for population in populations:
-            population.forget()
-        raise
-    finally:
-        for population in populations:
-            population.release()
-        for module, training in modes.items():
-            module.training = training
+            population.finish()
+    for population in populations:
+        population.keep()
 
 
 class Population:
-    """The statistics of all batches that a layer is given, and what its buffers held before."""
+    """All batches that a layer is given."""
 
     def __init__(self, layer: BatchNormModule, pooled: bool) -> None:
-        self.layer, self.pooled, self.momentum = layer, pooled, layer.momentum
-        self.before = {name: buffer.array.copy() for name, buffer in layer.named_buffers(recurse=False)}
+        self.layer, self.pooled = layer, pooled
         self.weight, self.mean, self.spread = np.zeros((3, *layer.running_mean.shape))
+        layer.momentum = 1
         layer.reset_running_stats()
         self.mark()
-        layer.momentum = 1
-        self.handle = layer.register_forward_hook(self.add, prepend=True)
 
     def mark(self) -> None:
+        """Makes known what the next call reaches: the rest of the variances stay what no variance is."""
         self.layer.running_mean.zero_()
         self.layer.running_var.fill_(MARK)
 
     def add(self, layer: BatchNormModule, args: Any, output: Any) -> None:
-        """Adds what a call has left in the buffers (Chan, Golub & LeVeque 1983)."""
+        """Adds the batch of a call, by the update of Chan, Golub & LeVeque (1983)."""
         mean, var = (buffer.array.astype(np.float64) for buffer in (layer.running_mean, layer.running_var))
         at = var != MARK
         m = output.numel() // layer.num_features if self.pooled else 1
@@ -122,23 +114,19 @@ class Population:
                 self.spread[at] += var[at]
         self.mark()
 
-    def keep(self) -> None:
-        """Puts the statistics of all batches into the buffers, and back what was not reached by any."""
-        batches = self.layer.num_batches_tracked.array
+    def finish(self) -> None:
+        """The statistics of all batches, each with where there are any."""
+        reached, batches = self.weight > 0, self.layer.num_batches_tracked.array.copy()
         with np.errstate(all="ignore"):
             var = self.spread / (self.weight - self.pooled)
-        for name, value, reached in (
-            ("running_mean", self.mean, self.weight > 0),
-            ("running_var", var, self.weight > 0),
-            ("num_batches_tracked", batches, batches > 0),
-        ):
-            write(getattr(self.layer, name), np.where(reached, value, self.before[name]))
+        self.statistics = {
+            "running_mean": (reached, self.mean),
+            "running_var": (reached, var),
+            "num_batches_tracked": (batches > 0, batches),
+        }
 
-    def forget(self) -> None:
-        """Puts back what the buffers held before."""
-        for name, values in self.before.items():
-            write(getattr(self.layer, name), values)
-
-    def release(self) -> None:
-        self.handle.remove()
-        self.layer.momentum = self.momentum
+    def keep(self) -> None:
+        """Puts them into the layer."""
+        for name, (reached, values) in self.statistics.items():
+            buffer = getattr(self.layer, name)
+            write(buffer, np.where(reached, values, buffer.array))
