@@ -261,6 +261,19 @@ def test_a_step_of_the_last_layer_shifts_nothing():
     assert (shift.cosine == 1).all() and (shift.gradient_norm > 0).all()
 
 
+def test_all_losses_of_a_step_have_the_same_masks_also_if_the_step_draws_numbers_itself():
+    model = convnet()
+    shift = inspect.CovariateShift(model)
+    batten.manual_seed(4)
+    with shift.step(loss_of(model)):
+        batten.rand(3)
+    after = batten.get_rng_state().tolist()
+    assert not shift.mean_drift.any() and not shift.gradient_shift.any()
+    batten.manual_seed(4)
+    batten.rand(3)
+    assert batten.get_rng_state().tolist() == after
+
+
 def test_frozen_layers_drift_but_have_no_gradient():
     model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3).requires_grad_(False), nn.Linear(3, 2))
     x = batten.randn(5, 3)
@@ -457,6 +470,11 @@ def test_what_is_not_normalized_minds():
     assert min(inspect.scale_invariance(evaluated, x, 3.0)) > 1
 
 
+def test_numpy_s_numbers_do_not_change_the_type_of_the_weight():
+    layer, x = nn.Sequential(nn.Linear(5, 3), nn.BatchNorm1d(3)), batten.randn(8, 5)
+    assert inspect.scale_invariance(layer, x, np.float64(3)) == inspect.scale_invariance(layer, x, 3)
+
+
 def test_residuals_of_nought():
     x = batten.ones(4, 2)
     still = nn.Sequential(set_weights(nn.Linear(2, 2, bias=False), 0.0), nn.BatchNorm1d(2))
@@ -615,6 +633,15 @@ def test_every_call_and_every_tensor_has_a_row():
     assert only[2][7:] == (1, 0, 0, 0) and only[3][7:] == (0, 0, 1, 0)  # on which the loss does not depend
 
 
+def test_a_loss_of_activations_is_one_number_with_a_gradient():
+    model = nn.Linear(2, 2)
+    for loss in (lambda y: y, lambda y: y.detach().sum()):
+        with pytest.raises(RuntimeError):
+            inspect.activation_statistics(model, np.ones((3, 2), np.float32), loss)
+    with pytest.raises(TypeError, match="expected a tensor, an array or a number, got list"):
+        inspect.activation_statistics(model, [[1.0, 2.0]])
+
+
 def test_frozen_networks_have_no_gradients():
     model = convnet().requires_grad_(False)
     for loss in (None, lambda y: y.sum()):
@@ -627,7 +654,8 @@ def test_the_usual_loss_sees_through_softmax_and_is_always_the_same():
     table = inspect.activation_statistics(model, x)
     assert table[0].gradient_variance > 1e-3 and 0.7 < table[1].gradient_variance < 1.3
     batten.manual_seed(99)
-    assert inspect.activation_statistics(model, x) == table
+    with batten.no_grad():
+        assert inspect.activation_statistics(model, x) == table
     summed = inspect.activation_statistics(model, x, lambda y: y.sum())
     assert summed[0].gradient_variance < 1e-12
 

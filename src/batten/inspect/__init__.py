@@ -3,7 +3,7 @@
     CovariateShift         what a step of the optimizer does to what each layer sees: its inputs, and its gradient
     activation_statistics  mean, variance, noughts, saturated and dead units of each result, and its gradient
     scale_invariance       how far a normalized layer is from not minding the scale of its weights
-    symmetric_units        units that compute the same, and will for ever if their gradients are the same
+    symmetric_units        units that compute the same, and those whose gradients are the same as well
 
 Nobody can tell that a network was looked at: its parameters, gradients, buffers, modes and the state of the random
 numbers are, bit by bit, what they were.

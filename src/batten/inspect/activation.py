@@ -64,8 +64,8 @@ def activation_statistics(
 ) -> Table[ActivationStatistics]:
     """What the layers of a model make of x, and the gradients of the loss by that; a row for each, in order.
 
-    The layers are the modules without others in them.  One that is called several times has a row for each call, and
-    one that returns several tensors for each of floats; what is computed by functions rather than modules is not seen.
+    The layers are the modules without others in them.  There is a row for each call and each tensor of floats, if there
+    are several; what is computed by functions rather than modules is not seen.
     The model is in the mode in which it is.  Of all elements of a result are told
 
         mean, variance      variance = mean of (y - mean)²
@@ -81,7 +81,8 @@ def activation_statistics(
     By what depends on nothing that requires a gradient there is none: None.  Features lie along axis 1, or along
     the last where the latest layer with parameters is Linear or another one of vectors.
 
-    The model, its gradients and buffers, and the random numbers are as if nobody had looked.
+    The model, its gradients and buffers, and the random numbers are as if nobody had looked.  RuntimeError if the loss
+    is not one number, or has no gradient though results of layers do.
 
     >>> import batten
     >>> from batten import nn
@@ -116,10 +117,10 @@ def activation_statistics(
         results = [y for y in tensors(output) if is_float(y) and y.tracked]
         places = [y for _, y in found if y.tracked]
         gradients: dict[int, Any] = {}
-        if places and (loss or results):
-            roots = [loss(output)] if loss else results
-            directions = None if loss else [randn(y.shape, generator=generator, dtype=y.dtype) for y in results]
-            passed = autograd.grad(roots, places, directions, allow_unused=True)
+        if places and (loss is not None or results):
+            roots = results if loss is None else [loss(output)]
+            drawn = [randn(y.shape, generator=generator, dtype=y.dtype) for y in results]
+            passed = autograd.grad(roots, places, drawn if loss is None else None, allow_unused=True)
             gradients = {id(y): dy for y, dy in zip(places, passed, strict=True)}
     return Table(ActivationStatistics(*row, *gradient_figures(y, gradients)) for row, y in found)
 

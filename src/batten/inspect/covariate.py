@@ -132,7 +132,7 @@ class CovariateShift:
 
         loss takes nothing and returns the loss of the batch, a tensor of one element; it is called with the model in
         the mode in which it is, and has no effects that outlast the block.  An exception within the block leaves
-        nothing but what was there before it.
+        nothing but what was there before it.  RuntimeError if the loss is not one number, or has no gradient.
         """
         state = get_rng_state()
         own = self._parameters

@@ -1,8 +1,8 @@
 """Units that are copies of one another.
 
 Two units of a layer whose weights and biases are equal compute the same of any input, and if the gradients of these are
-equal, too, a step of gradient descent leaves them equal: then they stay one unit, however long the network is trained.
-So it is with all units of each hidden layer if a network starts from zeros, or from any other constant, which is why
+equal, too, a step of gradient descent leaves them equal.  So it is step after step with all units of each hidden layer
+if a network starts from zeros, or from any other constant: they stay one unit, however long it is trained, which is why
 weights are drawn at random.
 """
 
