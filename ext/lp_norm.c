@@ -117,8 +117,7 @@ void KERNEL(l1_batch_norm)(real *y, double *kept, real *running_mean, real *runn
             add_tiles(scratch, j, smaller(j + FINISHED, cols), rows, cols);
             finish_mean(kept, x, scratch, j, smaller(j + FINISHED, cols), rows);
         })
-        SHARED(for (size_t i = 0; i < tiles(rows, cols); i++)
-            gather_sides(scratch, x, kept, tile_at(i, rows, cols), cols);)
+        SHARED_BACK(i, tiles(rows, cols), gather_sides(scratch, x, kept, tile_at(i, rows, cols), cols);)
         SHARED(for (size_t j = 0; j < cols; j += FINISHED)
             finish_l1(kept, running_mean, running_var, gamma, beta, scratch, j, smaller(j + FINISHED, cols), rows,
                       cols, eps, momentum, factor);)
@@ -196,8 +195,8 @@ void KERNEL(l1_batch_norm_backward)(real *dx, real *dgamma, real *dbeta, const r
             gather_tile_backward(scratch, dy, x, kept, gamma, tile_at(i, rows, cols), cols, relu);)
         SHARED(for (size_t j = 0; j < cols; j += FINISHED)
             finish_l1_backward(dgamma, dbeta, kept, scratch, j, smaller(j + FINISHED, cols), rows, cols, factor);)
-        SHARED(for (size_t i = 0; i < tiles(rows, cols); i++)
-            write_tile_l1_backward(dx, dy, x, kept, gamma, scratch, tile_at(i, rows, cols), cols, relu);));
+        SHARED_BACK(i, tiles(rows, cols),
+                    write_tile_l1_backward(dx, dy, x, kept, gamma, scratch, tile_at(i, rows, cols), cols, relu);));
 }
 
 /* ---- p = infinity ---- */
@@ -283,8 +282,8 @@ void KERNEL(linf_batch_norm)(real *y, double *kept, real *running_mean, real *ru
         SHARED(for (size_t j = 0; j < cols; j += FINISHED)
             finish_linf(kept, running_mean, running_var, x, gamma, beta, scratch, j, smaller(j + FINISHED, cols), rows,
                         cols, eps, momentum, factor);)
-        SHARED(for (size_t i = 0; i < tiles(rows, cols); i++)
-            normalize_tile(y, x, NULL, kept, gamma, tile_at(i, rows, cols), cols, relu);));
+        SHARED_BACK(i, tiles(rows, cols),
+                    normalize_tile(y, x, NULL, kept, gamma, tile_at(i, rows, cols), cols, relu);));
 }
 
 /* The first row of a tile in which the extreme of each column stands, counted in the matrix; or `rows`. */
@@ -399,6 +398,7 @@ void KERNEL(linf_batch_norm_backward)(real *dx, real *dgamma, real *dbeta, const
             gather_and_find(scratch, dy, x, kept, gamma, tile_at(i, rows, cols), rows, cols, relu);)
         SHARED(for (size_t j = 0; j < cols; j += FINISHED)
             finish_linf_backward(dgamma, dbeta, kept, scratch, j, smaller(j + FINISHED, cols), rows, cols, factor);)
-        SHARED(for (size_t i = 0; i < tiles(rows, cols); i++)
-            write_tile_linf_backward(dx, dy, x, kept, gamma, scratch, tile_at(i, rows, cols), rows, cols, relu);));
+        SHARED_BACK(i, tiles(rows, cols),
+                    write_tile_linf_backward(dx, dy, x, kept, gamma, scratch, tile_at(i, rows, cols), rows, cols,
+                                             relu);));
 }
