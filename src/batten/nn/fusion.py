@@ -3,6 +3,7 @@
     Conv1d | 2d | 3d, ReLU               the relu is applied where the convolution writes its result
     BatchNorm1d | 2d | 3d, ReLU          x is normalized and bent in one pass, and so is its gradient
     LpBatchNorm1d | 2d, ReLU             the same
+    ChannelAffine, ReLU                  the same, for what is left of these in evaluation (nn.utils.fuse_bn)
     GroupNorm, ReLU                      the same
     InstanceNorm1d | 2d | 3d, ReLU       the same
     Linear, ReLU | Sigmoid | Tanh        the activation is applied where gemm writes its result
@@ -11,6 +12,8 @@ The first module of a pair has a method `_activated(input, activation)`, which r
 would have made of its result: the same bits, and with the same gradients.  Modules are joined only where
 nobody can tell: both are of just these classes, as they are defined here, and nothing is to happen
 between them.  That is looked up in each forward, so modules, hooks and modes may change at any time.
+
+Layers that return what they are given, Identity and Folded, may stand between the two.
 """
 
 from __future__ import annotations
@@ -19,11 +22,11 @@ from typing import TYPE_CHECKING, Any
 
 from .. import operations
 from .activation import ReLU, Sigmoid, Tanh
-from .batch_norm import BatchNorm1d, BatchNorm2d, BatchNorm3d
+from .batch_norm import BatchNorm1d, BatchNorm2d, BatchNorm3d, ChannelAffine, Folded
 from .convolution import Conv1d, Conv2d, Conv3d
 from .group_norm import GroupNorm
 from .instance_norm import InstanceNorm1d, InstanceNorm2d, InstanceNorm3d
-from .linear import Linear
+from .linear import Identity, Linear
 from .lp_batch_norm import LpBatchNorm1d, LpBatchNorm2d
 from .module import Module
 
@@ -42,15 +45,17 @@ FUSIONS: dict[Any, dict[Any, str]] = {
     BatchNorm3d: {ReLU: "relu"},
     LpBatchNorm1d: {ReLU: "relu"},
     LpBatchNorm2d: {ReLU: "relu"},
+    ChannelAffine: {ReLU: "relu"},
     GroupNorm: {ReLU: "relu"},
     InstanceNorm1d: {ReLU: "relu"},
     InstanceNorm2d: {ReLU: "relu"},
     InstanceNorm3d: {ReLU: "relu"},
     Linear: {ReLU: "relu", Sigmoid: "sigmoid", Tanh: "tanh"},
 }
+BETWEEN: tuple[Any, ...] = (Identity, Folded)
 SUMMED = (BatchNorm1d, BatchNorm2d, BatchNorm3d)  # with another tensor before the relu
 CALL = Module.__call__
-FORWARD = {kind: kind.forward for first in FUSIONS for kind in (first, *FUSIONS[first])}
+FORWARD = {kind: kind.forward for first in FUSIONS for kind in (first, *FUSIONS[first], *BETWEEN)}
 
 
 def fused(first: Any, second: Any) -> str | None:
@@ -80,6 +85,6 @@ def as_defined(module: Module) -> bool:
     return (
         (hooks is None or not (hooks.before or hooks.after))
         and "forward" not in module.__dict__
-        and kind.forward is FORWARD[kind]
+        and kind.forward is FORWARD.get(kind, kind.forward)
         and kind.__call__ is CALL
     )
