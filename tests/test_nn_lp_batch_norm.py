@@ -15,6 +15,7 @@ from batten import _kernels as kernels
 from batten import nn
 from batten.nn import lp_batch_norm
 from batten.nn.lp_batch_norm import OPERATIONS, largest_of_half_normals
+from batten.optim.swa_utils import update_bn
 from parity import TOLERANCE, assert_close, assert_like_torch
 
 INF = math.inf
@@ -230,6 +231,15 @@ def test_a_torch_checkpoint_of_batch_norm_is_taken(rng, tmp_path):
     layer.load_state_dict(batten.load(tmp_path / "norm.safetensors"))
     x = rng.standard_normal((4, 3, 2, 2)).astype(np.float32)
     assert_close(layer.eval()(batten.tensor(x)).detach(), theirs.eval()(torch.tensor(x)).detach())
+
+
+@each_power
+def test_population_statistics(p, rng):
+    batches = [rng.standard_normal((n, 3)) for n in (5, 9)]
+    layer = nn.LpBatchNorm1d(3, p, dtype=batten.float64)
+    update_bn([batten.tensor(batch) for batch in batches], layer)
+    expected = np.mean([deviation(batch, p) ** 2 * len(batch) / (len(batch) - 1) for batch in batches], 0)
+    assert_allclose(layer.running_var.numpy(), expected, rtol=1e-12)
 
 
 # ---- where it is hard ----
