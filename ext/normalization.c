@@ -178,7 +178,7 @@ static void normalize_backward(real *dx, real *dz, real *dgamma, real *dbeta, co
                                             relu);));
 }
 
-/* dx (rows, cols); kept and gamma as in forward.  dgamma, dbeta and gamma (cols) may be
+/* dx (rows, cols), which may be dy; kept and gamma as in forward.  dgamma, dbeta and gamma (cols) may be
  * NULL.  scratch: 2 cols doubles for each row of tiles. */
 void KERNEL(batch_norm_backward)(real *dx, real *dgamma, real *dbeta, const real *dy, const real *x, const double *kept,
                                  const real *gamma, double *scratch, size_t rows, size_t cols, int relu)
@@ -186,7 +186,8 @@ void KERNEL(batch_norm_backward)(real *dx, real *dgamma, real *dbeta, const real
     normalize_backward(dx, NULL, dgamma, dbeta, dy, NULL, x, kept, gamma, scratch, rows, cols, relu);
 }
 
-/* The same for batch_norm_add_relu, whose result was y; dz is dy where relu let y through. */
+/* The same for batch_norm_add_relu, whose result was y; dz is dy where relu let y through, and may be written over it.
+ */
 void KERNEL(batch_norm_add_relu_backward)(real *dx, real *dz, real *dgamma, real *dbeta, const real *dy, const real *y,
                                           const real *x, const double *kept, const real *gamma, double *scratch,
                                           size_t rows, size_t cols)
@@ -254,8 +255,8 @@ static void infer_tile_backward(real *dx, const real *dy, const real *x, const r
 }
 
 /* With dy stopped where relu did, dx = gamma dy / sqrt(var + eps), dbeta = sum dy and
- * dgamma = sum dy (x - mean) / sqrt(var + eps).  dgamma, dbeta, gamma and beta may be
- * NULL; only relu asks for beta.  scratch: 2 cols doubles for each row of tiles. */
+ * dgamma = sum dy (x - mean) / sqrt(var + eps).  dx may be dy; dgamma, dbeta, gamma and beta
+ * may be NULL; only relu asks for beta.  scratch: 2 cols doubles for each row of tiles. */
 void KERNEL(batch_norm_inference_backward)(real *dx, real *dgamma, real *dbeta, const real *dy, const real *x,
                                            const real *mean, const real *var, const real *gamma, const real *beta,
                                            double *scratch, size_t rows, size_t cols, double eps, int relu)

@@ -19,6 +19,14 @@ cdef void *rows_like(Parts *parts, cnp.ndarray y, cnp.ndarray x, bint written) e
     return cnp.PyArray_DATA(y)
 
 
+cdef void *gradient_like(Parts *parts, cnp.ndarray dy, cnp.ndarray x, cnp.ndarray dx) except NULL:
+    """The elements of the gradient that has arrived, an array like x, over which dx may be written."""
+    if cnp.PyArray_DATA(dy) != cnp.PyArray_DATA(dx):
+        return rows_like(parts, dy, x, False)
+    alike(dy, x)
+    return cnp.PyArray_DATA(dy)
+
+
 cdef void *columns_of(Parts *parts, cnp.ndarray v, cnp.ndarray x, bint written) except? NULL:
     """The numbers for x's columns, its last axis, or NULL for None."""
     if v is None:
@@ -85,7 +93,7 @@ def batch_norm_backward(cnp.ndarray dx not None, cnp.ndarray dgamma, cnp.ndarray
     cdef void *to = rows_like(&p, dx, x, True)
     cdef void *to_weight = columns_of(&p, dgamma, x, True)
     cdef void *to_bias = columns_of(&p, dbeta, x, True)
-    cdef void *gradient = rows_like(&p, dy, x, False)
+    cdef void *gradient = gradient_like(&p, dy, x, dx)
     cdef void *source = rows_like(&p, x, x, False)
     cdef double *statistics = kept_of(&p, kept, 3, x, False)
     cdef void *weight = columns_of(&p, gamma, x, False)
@@ -135,7 +143,7 @@ def batch_norm_add_relu_backward(cnp.ndarray dx not None, cnp.ndarray dz not Non
     cdef void *to_other = rows_like(&p, dz, x, True)
     cdef void *to_weight = columns_of(&p, dgamma, x, True)
     cdef void *to_bias = columns_of(&p, dbeta, x, True)
-    cdef void *gradient = rows_like(&p, dy, x, False)
+    cdef void *gradient = gradient_like(&p, dy, x, dz)
     cdef void *result = rows_like(&p, y, x, False)
     cdef void *source = rows_like(&p, x, x, False)
     cdef double *statistics = kept_of(&p, kept, 3, x, False)
@@ -180,7 +188,7 @@ def batch_norm_inference_backward(cnp.ndarray dx not None, cnp.ndarray dgamma, c
     cdef void *to = rows_like(&p, dx, x, True)
     cdef void *to_weight = columns_of(&p, dgamma, x, True)
     cdef void *to_bias = columns_of(&p, dbeta, x, True)
-    cdef void *gradient = rows_like(&p, dy, x, False)
+    cdef void *gradient = gradient_like(&p, dy, x, dx)
     cdef void *source = rows_like(&p, x, x, False)
     cdef void *center = columns_of(&p, mean, x, False)
     cdef void *variance = columns_of(&p, var, x, False)
