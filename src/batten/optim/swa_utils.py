@@ -24,7 +24,7 @@ from ..operations.inplace import write
 
 __all__ = ["update_bn"]
 
-MARK = -1
+MARK = -1  # which no variance is
 
 
 @no_grad()
