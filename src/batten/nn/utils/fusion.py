@@ -34,6 +34,7 @@ from ..convolution import (
 from ..fusion import CALL, as_defined
 from ..kinds import CHILD
 from ..linear import Identity, Linear
+from ..lp_batch_norm import LpBatchNorm1d, LpBatchNorm2d
 from ..module import Module
 from ..noisy_batch_norm import NoisyBatchNorm1d, NoisyBatchNorm2d
 from ..parameter import Parameter
@@ -41,7 +42,7 @@ from ..parameter import Parameter
 __all__ = ["fuse_bn", "fuse_conv_bn_eval", "fuse_conv_bn_weights", "fuse_linear_bn_eval", "fuse_linear_bn_weights"]
 
 LAYERS = (Linear, Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d)
-NORMS = (BatchNorm1d, BatchNorm2d, BatchNorm3d, NoisyBatchNorm1d, NoisyBatchNorm2d)
+NORMS = (BatchNorm1d, BatchNorm2d, BatchNorm3d, LpBatchNorm1d, LpBatchNorm2d, NoisyBatchNorm1d, NoisyBatchNorm2d)
 
 ConvT = TypeVar("ConvT", bound=Conv)
 LinearT = TypeVar("LinearT", bound=Linear)
