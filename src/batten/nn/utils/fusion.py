@@ -57,7 +57,7 @@ def fuse_bn(model: Module, inplace: bool = False) -> Module:
     A BatchNorm behind a Linear, a Conv or a ConvTranspose becomes a part of that one, and an Identity takes its place;
     any other becomes an affine map of each channel.  The results are the same, but for rounding.  All else stays as it
     is: the names, the other layers, and which parameters require gradients.  A BatchNorm by itself is not changed in
-    place; the map is returned.
+    place; the map is returned.  All of this holds for LpBatchNorm and NoisyBatchNorm, too.
 
     Layers are behind one another where they are neighbours in a Sequential, or in Sequentials within it, and in the
     residual blocks of `batten.models`.  A Sequential is taken at its word: its layers are called in turn, and nobody
