@@ -7,6 +7,7 @@
     python bench/compare.py old.json new.json       what has changed
     python bench/instructions.py PROGRAM            instructions of a small step, held against a record
     python bench/threads.py                         whether small work is kept from the team
+    python bench/sigmoids.py                        what batch normalization does for sigmoids
 
 What it measures, how, and why, is told in `src/batten/benchmark/__init__.py`, which
 `python bench --help` shows.  There is the suite, too, as `batten bench` has a part of it that

@@ -22,6 +22,9 @@ class Eager:
     def __getattr__(self, name: str) -> Any:
         return getattr(torch, name)
 
+    def residual(self, norm: Any, x: Any, z: Any) -> Any:
+        return torch.relu(norm(x) + z)
+
 
 class Fused(Eager):
     """Its optimizers step all parameters in one call."""

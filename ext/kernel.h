@@ -66,6 +66,12 @@ typedef real vec __attribute__((vector_size(VBYTES)));
     } while (0)
 #define SHARED(...) PRAGMA(omp for schedule(static)) __VA_ARGS__
 
+/* SHARED_BACK(i, n, body) is such a loop over i < n, in which each member goes back from the end of its part to
+ * the beginning: it meets first what it has read last in the loop before, and still has in its cache. */
+#define SHARED_BACK(i, n, ...)                                                                        \
+    SHARED(for (int part = 0; part < team_size; part++) for (size_t i = (n) * (part + 1) / team_size; \
+                                                             i-- > (n) * part / team_size;){__VA_ARGS__})
+
 /* Blocks of this many elements are the unit of elementwise work and of sums. */
 enum { BLOCK = BATTEN_BLOCK };
 

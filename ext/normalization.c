@@ -121,8 +121,7 @@ static void normalize(real *y, double *kept, real *running_mean, real *running_v
         SHARED(for (size_t j = 0; j < cols; j += FINISHED)
             finish(kept, running_mean, running_var, x, gamma, beta, scratch, j, smaller(j + FINISHED, cols), rows,
                    cols, eps, momentum);)
-        SHARED(for (size_t i = 0; i < tiles(rows, cols); i++)
-            normalize_tile(y, x, z, kept, gamma, tile_at(i, rows, cols), cols, relu);));
+        SHARED_BACK(i, tiles(rows, cols), normalize_tile(y, x, z, kept, gamma, tile_at(i, rows, cols), cols, relu);));
 }
 
 /* y (rows, cols); with relu, what is negative becomes nought.  kept (3, cols) is for
@@ -242,8 +241,9 @@ static void normalize_backward(real *dx, real *dz, real *dgamma, real *dbeta, co
             gather_tile_backward(scratch, dz, dy, y, x, kept, gamma, tile_at(i, rows, cols), cols, relu);)
         SHARED(for (size_t j = 0; j < cols; j += FINISHED)
             finish_backward(dgamma, dbeta, kept, scratch, j, smaller(j + FINISHED, cols), rows, cols);)
-        SHARED(for (size_t i = 0; i < tiles(rows, cols); i++)
-            normalize_tile_backward(dx, dz ? dz : dy, x, kept, gamma, scratch, tile_at(i, rows, cols), cols, relu);));
+        SHARED_BACK(i, tiles(rows, cols),
+                    normalize_tile_backward(dx, dz ? dz : dy, x, kept, gamma, scratch, tile_at(i, rows, cols), cols,
+                                            relu);));
 }
 
 /* dx (rows, cols); kept and gamma as in forward.  dgamma, dbeta and gamma (cols) may be

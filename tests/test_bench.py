@@ -471,7 +471,8 @@ SMALL_IMAGES = [
     ("conv", (3, 4, 6, 7, 3, 1, 1, 1)), ("conv", (3, 4, 6, 8, 3, 2, 1, 1)), ("conv", (3, 5, 6, 7, 5, 1, 0, 1)),
     ("conv", (3, 4, 6, 7, 1, 2, 0, 1)), ("conv", (3, 3, 6, 7, 3, 1, 1, 1)), ("conv", (3, 1, 6, 7, 5, 1, 0, 1)),
     ("conv", (3, 4, 4, 7, 3, 1, 1, 4)), ("max_pool", (3, 5, 8, 2, 2, 0)), ("max_pool", (3, 5, 8, 3, 2, 1)),
-    ("batch_norm2d_relu", (3, 16, 4, 4)), ("group_norm", (3, 16, 4, 4)), ("local_response_norm", (3, 7, 4, 4)),
+    ("batch_norm2d_relu", (3, 16, 4, 4)), ("batch_norm2d_add_relu", (3, 16, 4, 4)),
+    ("group_norm", (3, 16, 4, 4)), ("local_response_norm", (3, 7, 4, 4)),
 ]  # fmt: skip
 
 
@@ -711,3 +712,22 @@ def test_probes_refuse_no_pass_at_all(times):
     ):
         with pytest.raises(ValueError, match=f"expected at least one pass, got {times}"):
             probe(*arguments, times)
+
+
+@needs_checkout
+def test_sigmoids_prints_a_row_for_each_learning_rate():
+    pytest.importorskip("sklearn")
+    code, out, err = bench("--epochs", 4, "--seeds", 1, command=BENCH / "sigmoids.py")
+    assert (code, err) == (0, [])
+    assert [line.split()[0] for line in out[2:]] == ["0.01", "0.1", "1"]
+    assert all(line.count("%") == 6 for line in out[2:])
+
+
+@needs_checkout
+def test_deep_sigmoids_need_batch_normalization():
+    """The lecture's claim, in numbers: with it all three learning rates do, without it none does so soon."""
+    pytest.importorskip("sklearn")
+    sigmoids = load("sigmoids")
+    for rate in sigmoids.RATES:
+        assert sigmoids.accuracy(True, rate, epochs=5, seed=0) > 0.8
+        assert sigmoids.accuracy(False, rate, epochs=5, seed=0) < 0.2

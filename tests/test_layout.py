@@ -110,6 +110,10 @@ def batch_norm(x):
     return {3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}[x.ndim](16)
 
 
+def instance_norm(x, **settings):
+    return {3: nn.InstanceNorm1d, 4: nn.InstanceNorm2d, 5: nn.InstanceNorm3d}[x.ndim](16, **settings)
+
+
 # What is called with images whose channels lie last, and returns some.
 CALLS = {
     **{name: getattr(batten, name) for name in UNARY},
@@ -136,8 +140,12 @@ CALLS = {
     "batch norm, evaluated": lambda x: batch_norm(x).eval()(x),
     "batch norm and relu": lambda x: nn.Sequential(batch_norm(x), nn.ReLU())(x),
     "batch norm and relu, evaluated": lambda x: nn.Sequential(batch_norm(x), nn.ReLU()).eval()(x),
+    "noisy batch norm": lambda x: {3: nn.NoisyBatchNorm1d, 4: nn.NoisyBatchNorm2d}.get(x.ndim, nn.BatchNorm3d)(16)(x),
     "group norm": lambda x: nn.GroupNorm(4, 16)(x),
     "group norm and relu": lambda x: nn.Sequential(nn.GroupNorm(4, 16), nn.ReLU())(x),
+    "instance norm": lambda x: instance_norm(x, affine=True)(x),
+    "instance norm, evaluated": lambda x: instance_norm(x, track_running_stats=True).eval()(x),
+    "instance norm and relu": lambda x: nn.Sequential(instance_norm(x), nn.ReLU())(x),
     "the end of a residual block": lambda x: residual(batch_norm(x), x, x * 0.5),
 }
 # These work with NumPy's arrays, which lie in the same order: bools that choose, and what is chosen.

@@ -10,7 +10,7 @@ import numpy as np
 
 import batten
 import batten.nn.functional as F  # noqa: N812
-from batten.nn import activation, convolution, dropout, embedding, group_norm, linear, loss, normalization
+from batten.nn import activation, batch_norm, convolution, dropout, embedding, group_norm, layer_norm, linear, loss
 
 from . import Row
 
@@ -130,7 +130,7 @@ def trained(x, *scale_and_shift):
 
 def met(x, z, weight=None, bias=None):
     """Batch normalization at the end of a residual block."""
-    return normalization.normalized(x, None, None, weight, bias, True, 0.1, 1e-5, relu=True, z=z)
+    return batch_norm.normalized(x, None, None, weight, bias, True, 0.1, 1e-5, relu=True, z=z)
 
 
 def bent(running_mean=None, running_var=None):
@@ -138,7 +138,7 @@ def bent(running_mean=None, running_var=None):
 
     def function(x, weight=None, bias=None):
         given = (None if v is None else v.to(x.dtype) for v in (running_mean, running_var))
-        return normalization.normalized(x, *given, weight, bias, running_mean is None, 0.1, 1e-5, relu=True)
+        return batch_norm.normalized(x, *given, weight, bias, running_mean is None, 0.1, 1e-5, relu=True)
 
     return function
 
@@ -280,7 +280,7 @@ ROWS = {
         Row(lambda w: F.embedding(WORDS[:0], w), (5, 3)),
         Row(lambda w: F.embedding(WORDS, w), (5, 0)),
     ],
-    normalization.LayerNormOperation: [
+    layer_norm.LayerNormOperation: [
         Row(lambda x, *p: F.layer_norm(x, (3,), *p), (5, 3), (3,), (3,)),
         Row(lambda x, *p: F.layer_norm(x, (3,), *p), (5, 3), (3,)),
         Row(lambda x: F.layer_norm(x, (3,)), (5, 3)),
@@ -306,7 +306,7 @@ ROWS = {
         Row(lambda x, w: group_norm.normalized(x, 2, w, None, 1e-5, True), (2, 4, 40), (4,)),
         Row(lambda x, w, b: group_norm.normalized(x, 1, w, b[::2], 1e-5, True), (5, 3), (3,), (6,)),
     ],
-    normalization.BatchNorm: [
+    batch_norm.BatchNorm: [
         Row(trained, (5, 3), (3,), (3,)),
         Row(trained, (5, 3), (3,)),
         Row(trained, (5, 3)),
@@ -316,14 +316,14 @@ ROWS = {
         Row(lambda x, w, b: trained(x.permute(0, 2, 1), w, b), (2, 4, 3), (3,), (3,)),
         Row(trained, (0, 3), (3,), (3,)),
     ],
-    normalization.BatchNormInference: [
+    batch_norm.BatchNormInference: [
         Row(inferred, (5, 3), (3,), (3,)),
         Row(inferred, (1, 3)),
         Row(inferred, (2, 3, 4), (3,), (3,)),
         Row(lambda x, w, b: inferred(x.permute(0, 2, 1), w[::2], b), (2, 4, 3), (6,), (3,)),
         Row(inferred, (2, 3, 0), (3,), (3,)),
     ],
-    normalization.BatchNormRelu: [
+    batch_norm.BatchNormRelu: [
         Row(bent(), (5, 3), (3,), (3,)),
         Row(bent(), (5, 3)),
         Row(bent(), (2, 3, 4), (3,), (3,)),
@@ -331,7 +331,7 @@ ROWS = {
         Row(bent(), (70, 3), (3,), (3,)),
         Row(bent(), (0, 3), (3,), (3,)),
     ],
-    normalization.BatchNormAddRelu: [
+    batch_norm.BatchNormAddRelu: [
         Row(met, (5, 3), (5, 3), (3,), (3,)),
         Row(met, (5, 3), (5, 3)),
         Row(met, (2, 3, 4), (2, 3, 4), (3,), (3,)),
@@ -339,7 +339,7 @@ ROWS = {
         Row(lambda x, z, w, b: met(x.permute(0, 3, 1, 2), z, w, b), (2, 4, 5, 3), (2, 3, 4, 5), (3,), (3,)),
         Row(met, (0, 3), (0, 3), (3,), (3,)),
     ],
-    normalization.BatchNormInferenceRelu: [
+    batch_norm.BatchNormInferenceRelu: [
         Row(bent(MEAN, VAR), (5, 3), (3,), (3,)),
         Row(bent(MEAN, VAR), (1, 3)),
         Row(bent(MEAN, VAR), (2, 3, 4), (3,), (3,)),

@@ -11,7 +11,7 @@ that speaks otherwise has a function of the same name and sizes in its file unde
 
 Of what is done with images, `torch` says in which order they shall lie in memory: `images_lie`
 those that a network is given, `features_lie` what one layer hands to the next.  And it brings
-its `models`.
+its `models`, and `residual(norm, x, z)`, the relu of norm(x) + z.
 
 Workers read this file outside of the package, so it imports nothing of batten's.
 """
@@ -268,6 +268,21 @@ def batch_norm2d_relu(torch: Any, *shape: int) -> Run:
     return among_images(torch, nn.Sequential(nn.BatchNorm2d(shape[1]), nn.ReLU()), *shape)
 
 
+def batch_norm2d_add_relu(torch: Any, *shape: int) -> Run:
+    """What a residual block ends with: the sum with what went round it, before the ReLU"""
+    norm = torch.nn.BatchNorm2d(shape[1])
+    x, z = (between(torch, *shape, seed=seed).requires_grad_() for seed in (0, 2))
+    dy = between(torch, *shape, seed=1)
+
+    def run() -> Any:
+        norm.zero_grad()
+        x.grad = z.grad = None
+        torch.residual(norm, x, z).backward(dy)
+        return [x.grad, z.grad]
+
+    return run
+
+
 def group_norm(torch: Any, *shape: int) -> Run:
     """Eight groups"""
     return among_images(torch, torch.nn.GroupNorm(8, shape[1]), *shape)
@@ -520,6 +535,17 @@ ALEXNET = [
     Layer(256, 256, 7, 3, padding=1),
 ]
 
+# what a batch is between the layers of VGG and of ResNet
+FEATURES = [
+    (64, 64, 32, 32),
+    (64, 128, 16, 16),
+    (64, 256, 8, 8),
+    (64, 512, 4, 4),
+    (128, 16, 32, 32),
+    (128, 32, 16, 16),
+    (128, 64, 8, 8),
+]
+
 ROOMS = [64 * Ki, 256 * Ki, 1 * Mi, 4 * Mi, 16 * Mi, 64 * Mi, 256 * Mi]
 LIMITS = [
     Case("limits", "arithmetic", arithmetic, (57344, 2048), 2 * 57344 * 2048),
@@ -569,10 +595,8 @@ CASES = [
     convolution(64, 64, 64, 32, 3, padding=1, groups=64),
     pool(64, 64, 32, 2, stride=2),
     pool(128, 64, 32, 3, stride=2),
-    *(
-        both_ways(batch_norm2d_relu, *shape, flops=16, passes=8, group="images")
-        for shape in ((128, 16, 32, 32), (64, 64, 32, 32))
-    ),
+    *(both_ways(batch_norm2d_relu, *shape, flops=16, passes=8, group="images") for shape in FEATURES),
+    *(both_ways(batch_norm2d_add_relu, *shape, flops=18, passes=11, arrays=7, group="images") for shape in FEATURES),
     both_ways(group_norm, 128, 16, 32, 32, flops=14, passes=5, group="images"),  # a group stays in the cache
     both_ways(local_response_norm, 128, 64, 32, 32, flops=16, passes=5, group="images"),
     update(sgd, flops=4, passes=5, arrays=3),

@@ -41,6 +41,7 @@ def batten() -> Callable[[Any], Callable[[], Any]]:
     class Framework:
         images_lie = batten.contiguous_format
         features_lie = batten.channels_last
+        residual = staticmethod(batten.nn.fusion.residual)
 
         def __getattr__(self, name: str) -> Any:
             return getattr(batten, name)

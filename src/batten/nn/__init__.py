@@ -2,6 +2,7 @@
 
 from . import functional as functional
 from . import init as init
+from . import utils as utils
 from .activation import *
 from .batch_norm import *
 from .container import *
@@ -10,13 +11,16 @@ from .distance import *
 from .dropout import *
 from .embedding import *
 from .group_norm import *
+from .instance_norm import *
 from .layer_norm import *
 from .linear import *
 from .loss import *
 from .module import *
+from .noisy_batch_norm import *
 from .padding import *
 from .parameter import *
 from .pooling import *
+from .recurrent_batch_norm import *
 from .response_norm import *
 from .shuffle import *
 from .summaries import *

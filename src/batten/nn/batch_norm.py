@@ -21,11 +21,14 @@ import numpy as np
 from .. import _kernels as kernels
 from .. import dtypes, operations
 from ..autograd import Operation
-from ..creation import ones, tensor, zeros
+from ..creation import ones_like
 from ..operations.families import contiguous, copied
 from ..operations.promotion import Operand, floats
 from .layout import channels_first, channels_last
-from .normalization import Normalization, operand, vector
+from .linear import Identity
+from .module import Module
+from .normalization import TrackingNormalization, operand, vector
+from .parameter import Parameter
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -228,15 +231,21 @@ def normalized(
     eps: float,
     relu: bool,
     z: Tensor | None = None,
+    kinds: tuple[type[BatchNorm], type[BatchNorm]] = (BatchNorm, BatchNormRelu),
 ) -> Tensor:
-    """batch_norm, and relu of that if asked for, and of that and z if there is one, of its shape and type."""
+    """batch_norm, and relu of that if asked for, and of that and z if there is one, of its shape and type.
+
+    kinds are the operations by which training normalizes, without a relu and with one.
+    """
     x = floats("batch_norm", input)
     shape = x.array.shape
     if len(shape) < 2:
         raise ValueError(f"batch_norm expects (N, C) or (N, C, *), got {list(shape)}")
     if (running_mean is None) != (running_var is None):
         raise ValueError("batch_norm expects running_mean and running_var both, or neither of them")
-    mean, var = constants("running_mean", running_mean, x), constants("running_var", running_var, x)
+    mean, var = (
+        constants("batch_norm", *named, x) for named in (("running_mean", running_mean), ("running_var", running_var))
+    )
     w, b = (operand("batch_norm", *named, x, shape[1:2]) for named in (("weight", weight), ("bias", bias)))
     if not eps >= 0 or (training and eps == 0):
         raise ValueError(f"batch_norm expects eps > 0, got {eps}")
@@ -252,7 +261,7 @@ def normalized(
             "one value is its own mean, so that nothing but the bias would be left of it; take larger batches "
             "(drop_last=True leaves out a last one that is too small), or call eval() to use the running statistics"
         )
-    kind = BatchNorm if not relu else BatchNormRelu if z is None else BatchNormAddRelu
+    kind = kinds[relu] if z is None else BatchNormAddRelu
     y = kind.apply(
         x,
         w,
@@ -269,15 +278,15 @@ def normalized(
     return y
 
 
-def constants(name: str, v: Operand | None, x: Tensor) -> Any:
+def constants(layer: str, name: str, v: Operand | None, x: Tensor) -> Any:
     """Statistics of x's channels, if there are any."""
-    t = operand("batch_norm", name, v, x, x.array.shape[1:2])
+    t = operand(layer, name, v, x, x.array.shape[1:2])
     if t is not None and t.requires_grad:
-        raise ValueError(f"batch_norm has no gradient for {name}; detach() it")
+        raise ValueError(f"{layer} has no gradient for {name}; detach() it")
     return t
 
 
-class BatchNormModule(Normalization):
+class BatchNormModule(TrackingNormalization):
     """What all classes of batch normalization are but the shapes that they take.
 
     In training by the statistics of the batch, which running_mean and running_var follow:
@@ -287,80 +296,50 @@ class BatchNormModule(Normalization):
     """
 
     spatial: ClassVar[dict[int, str]]  # the ranks that a class takes, and the axes behind the channels
-    running_mean: Any
-    running_var: Any
-    num_batches_tracked: Any
-
-    def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = True,
-        track_running_stats: bool = True,
-        device: Any = None,
-        dtype: Any = None,
-        *,
-        bias: bool = True,
-    ) -> None:
-        super().__init__()
-        self.num_features, self.eps, self.momentum = num_features, eps, momentum
-        self.affine, self.track_running_stats = affine, track_running_stats
-        kind = {"device": device, "dtype": dtype}
-        self._add_parameters((num_features,), affine, bias, **kind)
-        self.register_buffer("running_mean", zeros(num_features, **kind) if track_running_stats else None)
-        self.register_buffer("running_var", ones(num_features, **kind) if track_running_stats else None)
-        self.register_buffer("num_batches_tracked", tensor(0) if track_running_stats else None)
-        self.reset_parameters()
-
-    def reset_running_stats(self) -> None:
-        """Forgets all batches."""
-        if self.track_running_stats:
-            self.running_mean.zero_()
-            self.running_var.fill_(1)
-            self.num_batches_tracked.zero_()
-
-    def reset_parameters(self) -> None:
-        """Forgets all batches, and makes weight one and bias zero."""
-        self.reset_running_stats()
-        super().reset_parameters()
 
     def forward(self, input: Tensor) -> Tensor:
         return self._activated(input, None)
 
-    def _activated(self, input: Tensor, activation: str | None, z: Tensor | None = None) -> Tensor:
-        """What forward returns, or what an activation makes of that, or of the sum with z."""
+    def _activated(self, input: Tensor, activation: str | None, z: Tensor | None = None, at: Any = ()) -> Tensor:
+        """What forward returns, or what an activation makes of that, or of the sum with z.
+
+        `at` are forward's arguments behind the input, which say which of the estimates are meant.
+        """
         shape = input.shape
         if len(shape) not in self.spatial or shape[1] != self.num_features:
             expected = " or ".join([f"(N, {self.num_features}{axes})" for axes in self.spatial.values()])
             raise ValueError(f"{type(self).__name__} expects {expected}, got {list(shape)}")
-        following = self.training and self.track_running_stats and self.running_mean is not None
+        mean, var, batches = self._estimates(*at)
+        following = self.training and self.track_running_stats and mean is not None
         momentum = self.momentum
         if momentum is None:
-            momentum = 1 / (int(self.num_batches_tracked) + 1) if following else 0.0
+            momentum = 1 / (int(batches) + 1) if following else 0.0
         known = following or not self.training
         y = normalized(
             input,
-            self.running_mean if known else None,
-            self.running_var if known else None,
+            mean if known else None,
+            var if known else None,
             self.weight,
             self.bias,
-            self.training or self.running_mean is None,
+            self.training or mean is None,
             momentum,
             self.eps,
             activation == "relu",
             z,
+            self._operations(),
         )
         if following:  # what add_(1) does, which would take half of the time of a small batch
-            self.num_batches_tracked.array[()] += 1
-            self.num_batches_tracked.version[0] += 1
+            batches.array[()] += 1
+            batches.version[0] += 1
         return y
 
-    def extra_repr(self) -> str:
-        return (
-            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
-        )
+    def _estimates(self) -> tuple[Any, Any, Any]:
+        """What forward follows in training, and takes in evaluation: mean, var, and of how many batches; or None."""
+        return self.running_mean, self.running_var, self.num_batches_tracked
+
+    def _operations(self) -> tuple[type[BatchNorm], type[BatchNorm]]:
+        """By what training normalizes, without a relu and with one."""
+        return BatchNorm, BatchNormRelu
 
 
 class BatchNorm1d(BatchNormModule):
@@ -398,3 +377,49 @@ class BatchNorm3d(BatchNormModule):
     """
 
     spatial: ClassVar = {5: ", D, H, W"}
+
+
+class ChannelAffine(Module):
+    """y = weight (x - mean) + bias for each channel of x, (N, C) or (N, C, *): batch normalization in evaluation.
+
+    It is for `nn.utils.fuse_bn`.  The mean is no part of the bias, as x and a mean far from nought have digits in
+    common, which are lost if they are not subtracted first.
+    """
+
+    mean: Any
+
+    def __init__(self, mean: Tensor, weight: Parameter, bias: Parameter) -> None:
+        super().__init__()
+        self.weight, self.bias = weight, bias
+        self.register_buffer("mean", mean)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self._activated(input, None)
+
+    def _activated(self, input: Tensor, activation: str | None) -> Tensor:
+        """What forward returns, or what an activation makes of that."""
+        given = self.mean, ones_like(self.mean), self.weight, self.bias
+        return normalized(input, *given, training=False, momentum=0.0, eps=0.0, relu=activation == "relu")
+
+    def extra_repr(self) -> str:
+        return str(len(self.mean))
+
+
+class Folded(Identity):
+    """What it is given, if that has so many axes.
+
+    It takes the place of a BatchNorm1d that has become a part of the layer before it, by `nn.utils.fuse_bn`: that
+    layer has its channels in one axis, where BatchNorm1d's depends on how many there are.
+    """
+
+    def __init__(self, names: str, rank: int, expected: str) -> None:
+        super().__init__()
+        self.names, self.rank, self.expected = names, rank, expected
+
+    def forward(self, input: Tensor) -> Tensor:
+        if len(input.shape) != self.rank:
+            raise ValueError(f"{self.names} expects {self.expected}, got {list(input.shape)}")
+        return input
+
+    def extra_repr(self) -> str:
+        return self.expected

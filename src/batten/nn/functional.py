@@ -47,6 +47,7 @@ from .dropout import dropout as dropout
 from .embedding import embedding as embedding
 from .embedding import one_hot as one_hot
 from .group_norm import group_norm as group_norm
+from .instance_norm import instance_norm as instance_norm
 from .layer_norm import layer_norm as layer_norm
 from .layer_norm import rms_norm as rms_norm
 from .linear import bilinear as bilinear

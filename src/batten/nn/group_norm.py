@@ -30,23 +30,21 @@ __all__ = ["GroupNorm"]
 
 
 class GroupNormOperation(Operation):
-    """Normalization of each group of each example by its own statistics, which are kept in double."""
+    """Normalization of each group of each example by its own statistics, which take the memory brought for them."""
 
-    __slots__ = ("eps", "groups", "mean", "rstd", "weight", "x")
+    __slots__ = ("eps", "statistics", "weight", "x")
 
     relu = False
     shift: Any = None
-    groups: int
+    statistics: Any  # (2, N, groups) in double: mean and rstd
     eps: float
     weight: Any
 
     def forward(self, x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None) -> np.ndarray:
         self.x = images = pixels_of(x)
         self.weight = vector(weight)
-        statistics = len(images), self.groups
-        self.mean, self.rstd = kernels.empty(statistics, dtypes.float64), kernels.empty(statistics, dtypes.float64)
         y = kernels.empty_like(images)
-        kernels.group_norm(y, self.mean, self.rstd, images, self.weight, vector(bias), self.eps, self.relu)
+        kernels.group_norm(y, *self.statistics, images, self.weight, vector(bias), self.eps, self.relu)
         return images_of(y, x.shape)
 
     def backward(self, dy: np.ndarray) -> tuple[np.ndarray | None, ...]:
@@ -55,7 +53,7 @@ class GroupNormOperation(Operation):
         dx = kernels.empty_like(self.x)
         dweight = kernels.empty(channels, dy.dtype) if wants_weight else None
         dbias = kernels.empty(channels, dy.dtype) if wants_bias else None
-        kept = self.x, self.mean, self.rstd, self.weight, self.shift, self.relu
+        kept = self.x, *self.statistics, self.weight, self.shift, self.relu
         kernels.group_norm_backward(dx, dweight, dbias, pixels_of(dy), *kept)
         return images_of(dx, dy.shape), dweight, dbias
 
@@ -120,7 +118,8 @@ def normalized(
     if not eps >= 0:
         raise ValueError(f"GroupNorm expects eps >= 0, got {eps}")
     operands = [operand("GroupNorm", *named, x, shape[1:2]) for named in (("weight", weight), ("bias", bias))]
-    return (GroupNormRelu if relu else GroupNormOperation).apply(x, *operands, groups=groups, eps=eps)
+    statistics = kernels.empty((2, shape[0], groups), dtypes.float64)
+    return (GroupNormRelu if relu else GroupNormOperation).apply(x, *operands, statistics=statistics, eps=eps)
 
 
 class GroupNorm(Normalization):
