@@ -180,8 +180,8 @@ static void write_tile_l1_backward(real *dx, const real *dy, const real *x, cons
         write_rows_l1_backward(dx, dy, x, &c, &side, &g, t, cols, 0);
 }
 
-/* dx (rows, cols); kept, gamma and factor as in forward.  dgamma, dbeta and gamma (cols)
- * may be NULL.  scratch: 2 cols doubles for each row of tiles. */
+/* dx (rows, cols), which may be dy; kept, gamma and factor as in forward.  dgamma, dbeta and
+ * gamma (cols) may be NULL.  scratch: 2 cols doubles for each row of tiles. */
 void KERNEL(l1_batch_norm_backward)(real *dx, real *dgamma, real *dbeta, const real *dy, const real *x,
                                     const double *kept, const real *gamma, double *scratch, size_t rows, size_t cols,
                                     double factor, int relu)

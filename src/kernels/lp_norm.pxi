@@ -41,7 +41,7 @@ cdef cnp.ndarray deviation_backward(deviation_gradient kernel, size_t sums, cnp.
     cdef void *to = rows_like(&p, dx, x, True)
     cdef void *to_weight = columns_of(&p, dgamma, x, True)
     cdef void *to_bias = columns_of(&p, dbeta, x, True)
-    cdef void *gradient = rows_like(&p, dy, x, False)
+    cdef void *gradient = gradient_like(&p, dy, x, dx)
     cdef void *source = rows_like(&p, x, x, False)
     cdef double *statistics = kept_of(&p, kept, 5, x, False)
     cdef void *weight = columns_of(&p, gamma, x, False)

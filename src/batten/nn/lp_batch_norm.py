@@ -82,9 +82,8 @@ class LpBatchNorm(BatchNorm):
         return images(y, x.shape)
 
     def backward(self, dy: np.ndarray) -> tuple[np.ndarray | None, ...]:
-        dx, dweight, dbias = gradients(self, dy)
-        kept = self.x, self.statistics, self.weight, self.factor, self.relu
-        self.gradient(dx, dweight, dbias, pixels(dy), *kept)
+        dweight, dbias, rows, dx = gradients(self, dy)
+        self.gradient(dx, dweight, dbias, rows, self.x, self.statistics, self.weight, self.factor, self.relu)
         return images(dx, dy.shape), dweight, dbias
 
 
