@@ -145,6 +145,7 @@ NORMS = {
     "InstanceNorm3d": ((6, 1e-5, 0.1, True, True), (5, 6, 3, 2, 2)),
     "GroupNorm": ((3, 6), (5, 6, 3, 2)),
     "LayerNorm": (((6, 3),), (5, 6, 3)),
+    "RMSNorm": (((6, 3),), (5, 6, 3)),
 }
 
 
