@@ -9,8 +9,8 @@ for each channel by itself, where s is of the n numbers x of the batch:
     p = ∞     s = max |x - mean| / e(n),     e(n) = ∫ 1 - erf(t / √2)^n dt, t > 0
 
 e(n) is what the largest of n numbers |x| is on average for standard normal x.  So all three estimate the
-standard deviation of what is normally distributed.  Networks train about as well by any of them: what helps is
-not that the variance is one.
+standard deviation of what is normally distributed.  Both papers find that networks train about as well by any
+of them: it is not a variance of one that helps.
 
 s² stands wherever batch normalization has the variance, also in the running estimate, which follows s² n / (n - 1).
 So the buffers mean the same for every p, and evaluation is that of batch normalization.

@@ -28,8 +28,8 @@ class RecurrentBatchNorm1d(BatchNormModule):
 
     The arguments behind time_steps are BatchNorm1d's.  The buffers running_mean and running_var are
     (time_steps, num_features), and num_batches_tracked is (time_steps,), so that momentum=None averages
-    over the batches that reached a step.  All t >= time_steps - 1 share the last row: follow it in training by
-    sequences that are not much longer, as it would take in all of their ends.
+    over the batches that reached a step.  All t >= time_steps - 1 share the last row, which so takes in what there is
+    of longer sequences in training, and stands for it in evaluation.
 
     weight starts as one, as BatchNorm1d's does.  Cooijmans et al. start it at 0.1, as tanh and sigmoid of what
     has variance 1 pass back too little of the gradient: `nn.init.constant_(layer.weight, 0.1)`.
@@ -65,9 +65,9 @@ class RecurrentBatchNorm1d(BatchNormModule):
         bias: bool = True,
     ) -> None:
         super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
-        if operator.index(time_steps) < 1:
+        self.time_steps = operator.index(time_steps)
+        if time_steps < 1:
             raise ValueError(f"RecurrentBatchNorm1d expects at least one time step, got time_steps={time_steps}")
-        self.time_steps = time_steps
         if track_running_stats:
             self.running_mean = zeros(time_steps, num_features, device=device, dtype=dtype)
             self.running_var = ones(time_steps, num_features, device=device, dtype=dtype)
