@@ -27,24 +27,6 @@ static size_t work(size_t operations, size_t rows, size_t cols)
     return tiles(rows, cols) > 1 ? operations * rows * cols : 0;
 }
 
-static double *sums_of_tile(double *scratch, struct tile t, size_t cols)
-{
-    return scratch + t.row / tile_rows(cols) * 2 * cols + t.column;
-}
-
-/* The sums over all tiles of some columns, from the top down, in the place of the first tiles'. */
-static void add_tiles(double *scratch, size_t begin, size_t end, size_t rows, size_t cols)
-{
-    for (size_t block = 1; block < tiles_down(rows, cols); block++) {
-        const double *const sums = scratch + block * 2 * cols;
-        PRAGMA(omp simd)
-        for (size_t j = begin; j < end; j++) {
-            scratch[j] += sums[j];
-            scratch[cols + j] += sums[cols + j];
-        }
-    }
-}
-
 /* ---- training ---- */
 
 static void gather_tile(double *scratch, const real *x, struct tile t, size_t cols)
@@ -169,17 +151,6 @@ static void finish_backward(real *dgamma, real *dbeta, const double *kept, doubl
         scratch[cols + j] = slope;
         if (dgamma)
             dgamma[j] = (real)dy_xhat;
-    }
-}
-
-/* dz = dy where relu let y through */
-static void stop_rows(real *dz, const real *dy, const real *y, struct tile t, size_t cols)
-{
-    for (size_t i = 0; i < t.height; i++) {
-        const size_t at = (t.row + i) * cols + t.column;
-        PRAGMA(omp simd)
-        for (size_t j = 0; j < t.width; j++)
-            dz[at + j] = y[at + j] <= 0 ? 0 : dy[at + j];
     }
 }
 
