@@ -13,7 +13,7 @@ import batten
 import batten.nn.functional as F  # noqa: N812
 from batten import _kernels as kernels
 from batten import nn
-from batten.nn.batch_norm import BatchNormAddRelu, BatchNormInferenceRelu, BatchNormRelu
+from batten.nn.batch_norm import BatchNormAddRelu, BatchNormInferenceRelu, BatchNormRelu, ChannelAffine, Folded
 from batten.nn.convolution import ConvolutionRelu
 from batten.nn.fusion import FUSIONS, fused, residual
 from batten.nn.group_norm import GroupNormRelu
@@ -40,6 +40,8 @@ def layer(kind, n=5, m=7):
         return nn.GroupNorm(5 if n == 5 else 1, n)
     if issubclass(kind, TrackingNormalization):
         return kind(n, affine=True, track_running_stats=True)
+    if kind is ChannelAffine:
+        return kind(batten.zeros(n), nn.Parameter(batten.ones(n)), nn.Parameter(batten.zeros(n)))
     return kind()
 
 
@@ -226,6 +228,37 @@ def test_neighbours_in_the_table_are_joined(pair, rng):
     assert not joined(apart(modules, x))
 
 
+@each_pair
+def test_identities_may_stand_between(pair, rng):
+    (first, second), width = couple(pair, rng)
+    x, dy = batch(rng, pair, 6, width), batch(rng, pair, 6, 5)
+    rank = first(batten.tensor(x)).ndim
+    for between in ([nn.Identity()], [nn.Identity(), nn.Identity()], [Folded("Layer", rank, "(N, 5)")]):
+        assert_alike([first, *between, second], x, dy)
+    with pytest.raises(ValueError, match=r"^Layer expects \(N, 5\), got \["):
+        nn.Sequential(first, Folded("Layer", rank + 1, "(N, 5)"), second)(batten.tensor(x))
+    assert nn.Sequential(first, nn.Identity())(batten.tensor(x)).tolist() == first(batten.tensor(x)).tolist()
+
+
+def test_what_stands_between_and_is_no_mere_identity_is_called(rng):
+    class Squared(nn.Identity):
+        def forward(self, input):
+            return input * input
+
+    x = batten.tensor(rng.standard_normal((4, 5)))
+    net = nn.Sequential(nn.Linear(5, 5), Squared(), nn.ReLU()).double()
+    assert net(x).tolist() == apart(net, x).tolist()
+    net[1] = nn.Identity()
+    net[1].forward = lambda input: -input
+    assert net(x).tolist() == apart(net, x).tolist()
+    del net[1].forward
+    assert joined(net(x))
+    with net[1].register_forward_hook(lambda module, args, output: 2 - output):
+        assert net(x).tolist() == apart(net, x).tolist()
+        assert not joined(net(x))
+    assert joined(net(x))
+
+
 def test_neither_the_result_nor_a_mask_is_kept_for_batch_norm_with_relu(rng):
     x = batten.tensor(rng.standard_normal((400, 50)), requires_grad=True)
     operation = nn.Sequential(nn.BatchNorm1d(50).double(), nn.ReLU())(x).grad_fn
@@ -397,7 +430,8 @@ def test_modules_that_are_replaced_appended_and_taken_away(rng):
         (lambda: net.__setitem__(1, nn.GELU()), False),
         (lambda: net.__setitem__(1, nn.Tanh()), True),
         (lambda: setattr(net, "1", nn.Sigmoid()), True),
-        (lambda: net.insert(1, nn.Identity()), False),
+        (lambda: net.insert(1, nn.Identity()), True),
+        (lambda: net.__setitem__(1, nn.Flatten()), False),
         (lambda: net.pop(1), True),
         (lambda: net.__setitem__(0, nn.BatchNorm1d(5).double()), False),
         (lambda: net.__setitem__(1, nn.ReLU()), True),

@@ -23,7 +23,7 @@ FLOORS = [
     ["tensor"],
     ["nn"],
     ["optim", "serialization"],
-    ["models", "datasets"],
+    ["models", "datasets", "inspect"],
     ["training", "benchmark"],
     ["cli"],
     ["__main__"],

@@ -1,9 +1,9 @@
-"""How a tensor is written: PyTorch's way, with four decimals and long axes cut short."""
+"""How things are written: tensors PyTorch's way, with four decimals and long axes cut short; and tables."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -94,3 +94,17 @@ def write_axis(array: np.ndarray, indent: int, cut: bool, number: Callable[[Any]
     fit = max(1, (LINE - indent) // (width + 2))
     lines = [", ".join(words[i : i + fit]) for i in range(0, len(words), fit)]
     return "[" + (",\n" + " " * (indent + 1)).join(lines) + "]"
+
+
+def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Rows of a table, in columns as wide as they must be: the first ones, names, to the left, the rest to the right.
+
+    >>> print(aligned([["layer", "units"], ["(0) Linear", "16"]]))
+    layer       units
+    (0) Linear     16
+    """
+    width = [max(len(row[i]) for row in rows if i < len(row)) for i in range(max(map(len, rows)))]
+    return "\n".join(
+        "  ".join(cell.ljust(width[i]) if i < left else cell.rjust(width[i]) for i, cell in enumerate(row)).rstrip()
+        for row in rows
+    )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from statistics import median
 from typing import Any
 
+from ..printing import aligned
+
 __all__ = ["aligned", "duration", "header", "limits", "ratio", "size", "table", "warnings"]
 
 Report = dict[str, Any]
@@ -113,12 +115,3 @@ def size(n: float) -> str:
     ('64 Ki', '1 Mi')
     """
     return f"{n / (1 << 20):.0f} Mi" if n >= 1 << 20 else f"{n / (1 << 10):.0f} Ki"
-
-
-def aligned(rows: list[list[str]]) -> str:
-    """Columns as wide as they must be: names to the left, the rest to the right."""
-    width = [max(len(row[i]) for row in rows if i < len(row)) for i in range(max(map(len, rows)))]
-    return "\n".join(
-        "  ".join(cell.rjust(width[i]) if i else cell.ljust(width[i]) for i, cell in enumerate(row)).rstrip()
-        for row in rows
-    )

@@ -41,6 +41,9 @@ class Block(nn.Module):
     def forward(self, input: Tensor) -> Tensor:
         return residual(self.norm, self.body(input), self.shortcut(input))
 
+    def _in_a_row(self) -> list[str]:
+        return ["body", "norm"]
+
     def shortcut(self, input: Tensor) -> Tensor:
         """The input in the shape of the body's result."""
         if self.stride == 1:

@@ -21,10 +21,14 @@ import numpy as np
 from .. import _kernels as kernels
 from .. import dtypes, operations
 from ..autograd import Operation
+from ..creation import ones_like
 from ..operations.families import contiguous, copied
 from ..operations.promotion import Operand, floats
 from .layout import channels_first, channels_last
+from .linear import Identity
+from .module import Module
 from .normalization import TrackingNormalization, operand, vector
+from .parameter import Parameter
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -373,3 +377,49 @@ class BatchNorm3d(BatchNormModule):
     """
 
     spatial: ClassVar = {5: ", D, H, W"}
+
+
+class ChannelAffine(Module):
+    """y = weight (x - mean) + bias for each channel of x, (N, C) or (N, C, *): batch normalization in evaluation.
+
+    It is for `nn.utils.fuse_bn`.  The mean is no part of the bias, as x and a mean far from nought have digits in
+    common, which are lost if they are not subtracted first.
+    """
+
+    mean: Any
+
+    def __init__(self, mean: Tensor, weight: Parameter, bias: Parameter) -> None:
+        super().__init__()
+        self.weight, self.bias = weight, bias
+        self.register_buffer("mean", mean)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self._activated(input, None)
+
+    def _activated(self, input: Tensor, activation: str | None) -> Tensor:
+        """What forward returns, or what an activation makes of that."""
+        given = self.mean, ones_like(self.mean), self.weight, self.bias
+        return normalized(input, *given, training=False, momentum=0.0, eps=0.0, relu=activation == "relu")
+
+    def extra_repr(self) -> str:
+        return str(len(self.mean))
+
+
+class Folded(Identity):
+    """What it is given, if that has so many axes.
+
+    It takes the place of a BatchNorm1d that has become a part of the layer before it, by `nn.utils.fuse_bn`: that
+    layer has its channels in one axis, where BatchNorm1d's depends on how many there are.
+    """
+
+    def __init__(self, names: str, rank: int, expected: str) -> None:
+        super().__init__()
+        self.names, self.rank, self.expected = names, rank, expected
+
+    def forward(self, input: Tensor) -> Tensor:
+        if len(input.shape) != self.rank:
+            raise ValueError(f"{self.names} expects {self.expected}, got {list(input.shape)}")
+        return input
+
+    def extra_repr(self) -> str:
+        return self.expected

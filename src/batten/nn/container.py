@@ -8,7 +8,7 @@ from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, Va
 from itertools import groupby
 from typing import Any, Self
 
-from .fusion import FUSIONS, fused
+from .fusion import BETWEEN, FUSIONS, as_defined, fused
 from .kinds import CHILD
 from .module import Module, block, check_module, indented
 
@@ -109,12 +109,21 @@ class Sequential(Numbered):
         while at < len(modules):
             module = modules[at]
             at += 1
-            if type(module) in FUSIONS and at < len(modules) and (activation := fused(module, modules[at])):
-                input = module._activated(input, activation)
-                at += 1
-            else:
-                input = module(input)
+            if type(module) in FUSIONS:
+                behind = at
+                while behind < len(modules) and type(modules[behind]) in BETWEEN and as_defined(modules[behind]):
+                    behind += 1
+                if behind < len(modules) and (activation := fused(module, modules[behind])):
+                    input = module._activated(input, activation)
+                    for module in modules[at:behind]:
+                        input = module(input)
+                    at = behind + 1
+                    continue
+            input = module(input)
         return input
+
+    def _in_a_row(self) -> list[str]:
+        return list(self._own(CHILD))
 
     def __getitem__(self, idx: Any) -> Any:
         """A module, or for a slice a Sequential of some, under the names that they have here."""

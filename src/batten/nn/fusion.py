@@ -2,6 +2,7 @@
 
     Conv1d | 2d | 3d, ReLU               the relu is applied where the convolution writes its result
     BatchNorm1d | 2d | 3d, ReLU          x is normalized and bent in one pass, and so is its gradient
+    ChannelAffine, ReLU                  the same, for what is left of the former in evaluation (nn.utils.fuse_bn)
     GroupNorm, ReLU                      the same
     InstanceNorm1d | 2d | 3d, ReLU       the same
     Linear, ReLU | Sigmoid | Tanh        the activation is applied where gemm writes its result
@@ -10,6 +11,8 @@ The first module of a pair has a method `_activated(input, activation)`, which r
 would have made of its result: the same bits, and with the same gradients.  Modules are joined only where
 nobody can tell: both are of just these classes, as they are defined here, and nothing is to happen
 between them.  That is looked up in each forward, so modules, hooks and modes may change at any time.
+
+Layers that return what they are given, Identity and Folded, may stand between the two.
 """
 
 from __future__ import annotations
@@ -18,11 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 from .. import operations
 from .activation import ReLU, Sigmoid, Tanh
-from .batch_norm import BatchNorm1d, BatchNorm2d, BatchNorm3d, BatchNormModule
+from .batch_norm import BatchNorm1d, BatchNorm2d, BatchNorm3d, BatchNormModule, ChannelAffine, Folded
 from .convolution import Conv1d, Conv2d, Conv3d
 from .group_norm import GroupNorm
 from .instance_norm import InstanceNorm1d, InstanceNorm2d, InstanceNorm3d
-from .linear import Linear
+from .linear import Identity, Linear
 from .module import Module
 
 if TYPE_CHECKING:
@@ -38,14 +41,16 @@ FUSIONS: dict[Any, dict[Any, str]] = {
     BatchNorm1d: {ReLU: "relu"},
     BatchNorm2d: {ReLU: "relu"},
     BatchNorm3d: {ReLU: "relu"},
+    ChannelAffine: {ReLU: "relu"},
     GroupNorm: {ReLU: "relu"},
     InstanceNorm1d: {ReLU: "relu"},
     InstanceNorm2d: {ReLU: "relu"},
     InstanceNorm3d: {ReLU: "relu"},
     Linear: {ReLU: "relu", Sigmoid: "sigmoid", Tanh: "tanh"},
 }
+BETWEEN: tuple[Any, ...] = (Identity, Folded)
 CALL = Module.__call__
-FORWARD = {kind: kind.forward for first in FUSIONS for kind in (first, *FUSIONS[first])}
+FORWARD = {kind: kind.forward for first in FUSIONS for kind in (first, *FUSIONS[first], *BETWEEN)}
 
 
 def fused(first: Any, second: Any) -> str | None:
@@ -75,6 +80,6 @@ def as_defined(module: Module) -> bool:
     return (
         (hooks is None or not (hooks.before or hooks.after))
         and "forward" not in module.__dict__
-        and kind.forward is FORWARD[kind]
+        and kind.forward is FORWARD.get(kind, kind.forward)
         and kind.__call__ is CALL
     )

@@ -405,6 +405,13 @@ class Module:
         """How many multiplications, each with an addition, make so many outputs of so many inputs."""
         return 0
 
+    def _in_a_row(self) -> Sequence[str]:
+        """Names of children of which each is given what the one before returned, which nobody else sees.
+
+        That is said of the forward beside it: a class that has another one does not inherit it (nn.utils.fuse_bn).
+        """
+        return ()
+
     # Hooks
 
     def register_forward_pre_hook(

@@ -7,7 +7,7 @@ what came out.  Afterwards the model is as it was, also if it raised an exceptio
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -15,8 +15,9 @@ import numpy as np
 from .. import dtypes
 from ..autograd import Variable, no_grad
 from ..creation import zeros
-from ..random import get_rng_state, set_rng_state
-from .kinds import BUFFER, PARAMETER
+from ..printing import aligned
+from .kinds import PARAMETER
+from .unchanged import unchanged
 
 if TYPE_CHECKING:
     from .module import Module
@@ -56,16 +57,10 @@ class Summary:
             counts = [f"{n:,}" if n else "" for n in (layer.parameters, layer.multiply_adds, layer.bytes)]
             rows.append(("  " * layer.depth + layer.name, " ".join(map(str, layer.shapes)), *counts))
         rows.append(("in all", "", *[f"{n:,}" for n in (self.parameters, self.multiply_adds, self.bytes)]))
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [
-            "  ".join(
-                cell.ljust(n) if i < 2 else cell.rjust(n) for i, (cell, n) in enumerate(zip(row, widths, strict=True))
-            )
-            for row in rows
-        ]
+        lines = aligned(rows, left=2).split("\n")
         lines.insert(-1, "-" * len(lines[0]))
         lines.append(f"parameters and buffers take {self.parameter_bytes:,} bytes")
-        return "\n".join(line.rstrip() for line in lines)
+        return "\n".join(lines)
 
 
 def summary(model: Module, input_size: Sequence[int], dtype: Any = None) -> Summary:
@@ -135,22 +130,3 @@ def tensors(value: Any) -> Iterator[Any]:
     elif isinstance(value, (tuple, list, dict)):
         for part in value.values() if isinstance(value, dict) else value:
             yield from tensors(part)
-
-
-@contextmanager
-def unchanged(model: Module) -> Iterator[None]:
-    """Puts back a model's modes, hooks and buffers, and the state of the random numbers."""
-    state = get_rng_state()
-    before = [(module, module.training, module._forward_hooks, module._own(BUFFER)) for module in model.modules()]
-    values = [(x, x.array, x.array.copy()) for x in model.buffers()]
-    try:
-        yield
-    finally:
-        set_rng_state(state)
-        for module, training, hooks, buffers in before:
-            module.training, module._forward_hooks = training, hooks
-            module.__dict__.update(buffers)
-        for x, array, copy in values:
-            x.array = array
-            if array.tobytes() != copy.tobytes():
-                np.copyto(array, copy)
