@@ -24,7 +24,7 @@ from .activation import ReLU, Sigmoid, Tanh
 from .batch_norm import BatchNorm1d, BatchNorm2d, BatchNorm3d, BatchNormModule, ChannelAffine, Folded
 from .convolution import Conv1d, Conv2d, Conv3d
 from .group_norm import GroupNorm
-from .instance_norm import InstanceNorm1d, InstanceNorm2d, InstanceNorm3d
+from .instance_norm import InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, InstanceNormModule
 from .linear import Identity, Linear
 from .module import Module
 
@@ -48,6 +48,7 @@ FUSIONS: dict[Any, dict[Any, str]] = {
     InstanceNorm3d: {ReLU: "relu"},
     Linear: {ReLU: "relu", Sigmoid: "sigmoid", Tanh: "tanh"},
 }
+ADDING = (BatchNormModule, GroupNorm, InstanceNormModule)  # whose `_activated` takes another summand, too
 BETWEEN: tuple[Any, ...] = (Identity, Folded)
 CALL = Module.__call__
 FORWARD = {kind: kind.forward for first in FUSIONS for kind in (first, *FUSIONS[first], *BETWEEN)}
@@ -60,7 +61,7 @@ def fused(first: Any, second: Any) -> str | None:
 
 
 def residual(norm: Any, input: Tensor, z: Tensor) -> Tensor:
-    """relu(norm(input) + z): the end of a residual block, in one pass where norm is a BatchNorm of the table.
+    """relu(norm(input) + z): the end of a residual block, in one pass where norm is of the table.
 
     >>> import batten
     >>> from batten.nn.fusion import residual
@@ -69,7 +70,7 @@ def residual(norm: Any, input: Tensor, z: Tensor) -> Tensor:
             [1.5000]])
     """
     alike = input.shape == z.shape and input.dtype == z.dtype
-    if alike and type(norm) in FUSIONS and isinstance(norm, BatchNormModule) and as_defined(norm):
+    if alike and type(norm) in FUSIONS and isinstance(norm, ADDING) and as_defined(norm):
         return norm._activated(input, "relu", z)
     return operations.relu(norm(input) + z)
 
