@@ -1438,3 +1438,127 @@ def test_long_training_does_not_grow():
             sizes.append(pool())
     assert len(set(sizes)) == 1
     assert math.isfinite(loss.item())
+
+
+# ---- gradients that nobody else holds ----
+
+
+class Watched(Operation):
+    """x again; `seen` gets the gradient that comes, and whether it may be written over."""
+
+    __slots__ = ("seen",)
+
+    def forward(self, x):
+        return x.copy(order="K")
+
+    def backward(self, dy):
+        self.seen.append((dy, self.spare))
+        return dy
+
+
+def watched(x):
+    seen = []
+    return Watched.apply(x, seen=seen), seen
+
+
+def test_a_gradient_that_nobody_else_holds_is_written_over():
+    x = batten.tensor([1.0, -2.0, 3.0], requires_grad=True)
+    first, arrived_first = watched(x)
+    second, arrived_second = watched(first.relu())
+    (second * 2).backward(batten.ones(3))
+    assert [spare for _, spare in arrived_first + arrived_second] == [True, True]
+    assert arrived_first[0][0] is arrived_second[0][0]  # relu's gradient lies where that of its result lay
+    assert x.grad.array is arrived_first[0][0] and x.grad.tolist() == [2, 0, 2]
+
+
+def test_memory_of_images_is_written_over(rng):
+    x = batten.tensor(rng.standard_normal((2, 3, 4, 5)), requires_grad=True).to(memory_format=batten.channels_last)
+    first, arrived_first = watched(x)
+    second, arrived_second = watched(batten.nn.functional.batch_norm(first, None, None, training=True))
+    (second * 2).backward(batten.ones_like(second))
+    assert [spare for _, spare in arrived_first + arrived_second] == [True, True]
+    assert np.shares_memory(arrived_first[0][0], arrived_second[0][0])
+
+
+def test_what_others_hold_is_not_written_over():
+    x = batten.tensor([1.0, -2.0, 3.0], requires_grad=True)
+    dy = batten.ones(3)
+    y, arrived = watched(x.relu())
+    y.relu().backward(dy)
+    assert dy.tolist() == [1, 1, 1] and x.grad.tolist() == [1, 0, 1]
+    assert arrived[0][1]  # relu has made memory of its own, as the caller's was not spare
+
+    y = x.relu()
+    (caught,) = batten.autograd.grad((y.relu() * 3).sum(), y, retain_graph=True)
+    dx, caught_too = batten.autograd.grad((y.relu() * 3).sum(), [x, y])
+    assert caught.tolist() == caught_too.tolist() == [3, 0, 3] and dx.tolist() == [3, 0, 3]
+
+
+@pytest.mark.parametrize("split", [
+    lambda x: (x, x),
+    lambda x: (x, x.reshape(3, 1).reshape(3)),
+    lambda x: (x.reshape(3, 1), x.reshape(3, 1).T.reshape(3, 1)),
+])  # fmt: skip
+def test_memory_that_goes_on_to_two_is_not_written_over(split):
+    """Both of a sum's operands get the gradient of the sum itself, or views of it."""
+    x = batten.tensor([1.0, -2.0, 3.0], requires_grad=True)
+    z = batten.tensor([-1.0, 2.0, 3.0], requires_grad=True)
+    a, _ = split(x.relu())
+    _, b = split(z.relu())
+    ((a + b) * 2).sum().backward()
+    assert x.grad.tolist() == [2, 0, 2] and z.grad.tolist() == [0, 2, 2]
+
+
+def test_one_memory_in_two_results_is_not_written_over():
+    class Both(Operation):
+        __slots__ = ()
+
+        def forward(self, x, y):
+            return x + y
+
+        def backward(self, dz):
+            return dz, dz[:]
+
+    x, y = (batten.tensor([1.0, -1.0], requires_grad=True) for _ in range(2))
+    (Both.apply(x.relu(), (y * 3).relu()) * 2).sum().backward()
+    assert x.grad.tolist() == [2, 0] and y.grad.tolist() == [6, 0]
+
+
+def test_what_a_function_of_one_s_own_keeps_is_not_written_over():
+    kept = []
+
+    class Keeps(batten.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 1
+
+        @staticmethod
+        def backward(ctx, dy):
+            dx = dy * 2
+            kept.extend([dy, dx])
+            return dx if ctx.needs_input_grad[0] else None
+
+    class Passes(batten.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 1
+
+        @staticmethod
+        def backward(ctx, dy):
+            kept.append(dy)
+            return dy
+
+    x = batten.tensor([1.0, -2.0, 3.0], requires_grad=True)
+    (Passes.apply(Keeps.apply(x.relu()).relu()) * 5).sum().backward()
+    assert [g.tolist() for g in kept] == [[5, 5, 5], [5, 0, 5], [10, 0, 10]]
+    assert x.grad.tolist() == [10, 0, 10]
+
+
+def test_a_graph_walked_twice_gives_the_same(rng):
+    x = batten.tensor(rng.standard_normal((6, 4)), requires_grad=True)
+    y = (
+        batten.nn.functional.dropout(batten.nn.functional.batch_norm(x, None, None, training=True).relu().neg(), 0.5)
+        * 2
+    ).sum()
+    first = batten.autograd.grad(y, x, retain_graph=True)[0].tolist()
+    assert batten.autograd.grad(y, x)[0].tolist() == first

@@ -19,15 +19,17 @@ from batten.nn.convolution import ConvolutionRelu
 from batten.nn.fusion import FUSIONS, fused, residual
 from batten.nn.group_norm import GroupNormAddRelu, GroupNormRelu
 from batten.nn.linear import ACTIVATED, LinearActivated
+from batten.nn.lp_batch_norm import OPERATIONS
 from batten.nn.normalization import TrackingNormalization
 
-JOINED = (ConvolutionRelu, LinearActivated, BatchNormRelu, BatchNormInferenceRelu, GroupNormRelu)
+DEVIATIONS = tuple(relu for _, relu in OPERATIONS.values())
+JOINED = (ConvolutionRelu, LinearActivated, BatchNormRelu, BatchNormInferenceRelu, GroupNormRelu, *DEVIATIONS)
 PAIRS = [(first, second) for first, seconds in FUSIONS.items() for second in seconds]
 each_pair = pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: "-".join(kind.__name__ for kind in pair))
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 MIXING = (nn.Linear, *CONVOLUTIONS)  # whose features may be other ones than they are given
 BEHIND = {  # axes behind the channels
-    nn.BatchNorm2d: (2, 3), nn.BatchNorm3d: (2, 1, 3), nn.GroupNorm: (2, 2),
+    nn.BatchNorm2d: (2, 3), nn.BatchNorm3d: (2, 1, 3), nn.LpBatchNorm2d: (2, 3), nn.GroupNorm: (2, 2),
     nn.InstanceNorm1d: (4,), nn.InstanceNorm2d: (2, 3), nn.InstanceNorm3d: (2, 1, 3),
     nn.Conv1d: (4,), nn.Conv2d: (2, 3), nn.Conv3d: (2, 1, 3),
 }  # fmt: skip
@@ -99,7 +101,7 @@ SHAPES = [(4,), (1,), (0,), (67,), (150,), (3, 2), (2, 0)]  # before the feature
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("training", [True, False])
 def test_same_bits(pair, shape, training, rng, dtype):
-    if pair[0] is nn.BatchNorm1d and training and np.prod(shape) == 1:
+    if pair[0] in (nn.BatchNorm1d, nn.LpBatchNorm1d) and training and np.prod(shape) == 1:
         pytest.skip("one value has no variance")
     modules, width = couple(pair, rng, dtype)
     for module in modules:
@@ -689,6 +691,7 @@ def test_a_residual_sum_is_joined_where_nobody_can_tell(kind, operation, evaluat
     with norm.register_forward_hook(lambda module, args, output: output * 2):
         assert not summed(norm, z)
     assert summed(norm.eval(), z) == evaluated
+    assert not summed(nn.LpBatchNorm2d(5).double(), z)
 
 
 @pytest.mark.parametrize("kind", [BATCH, GROUP, functools.partial(INSTANCE, affine=True)], ids=str)

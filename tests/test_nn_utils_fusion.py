@@ -13,6 +13,7 @@ from numpy.testing import assert_allclose
 import batten
 from batten import nn
 from batten.models import convnet, mlp, resnet20, vgg11
+from batten.models.resnet import Block
 from batten.nn import utils
 from batten.nn.batch_norm import BatchNormInferenceRelu, BatchNormModule, ChannelAffine
 from batten.nn.convolution import ConvolutionRelu
@@ -115,10 +116,10 @@ def test_what_is_folded_is_worked_out_in_double_precision_and_rounded_once(rng):
     assert (fused.bias.numpy() == shift.astype("f4")).all()
 
 
-def test_noisy_ones_are_silent_in_evaluation(rng):
-    model = trained(
-        rng, nn.Sequential(nn.Conv2d(2, 3, 3), nn.NoisyBatchNorm2d(3), nn.Flatten(), nn.NoisyBatchNorm1d(27))
-    )
+@pytest.mark.parametrize("kind", ["Noisy", "Lp"])
+def test_other_kinds_are_batch_norm_in_evaluation(rng, kind):
+    of_images, of_rows = (getattr(nn, f"{kind}BatchNorm{n}d") for n in (2, 1))
+    model = trained(rng, nn.Sequential(nn.Conv2d(2, 3, 3), of_images(3), nn.Flatten(), of_rows(27)))
     fused = fuse_bn(model)
     assert kinds(fused) == [nn.Conv2d, nn.Identity, nn.Flatten, ChannelAffine]
     assert_equal_results(fused, model, data(rng, 4, 2, 5, 5))
@@ -319,8 +320,6 @@ def test_tied_weights_stay_with_the_others(rng):
 
 
 def test_a_row_of_a_subclass_with_another_forward_is_none(rng):
-    from batten.models.resnet import Block
-
     class Other(Block):
         def forward(self, input):
             y = self.body(input)
@@ -331,6 +330,27 @@ def test_a_row_of_a_subclass_with_another_forward_is_none(rng):
         fused = fuse_bn(model)
         assert len(lines(fused)) == left and not norms(fused)
         assert_equal_results(fused, model, data(rng, 2, 4, 5, 5))
+
+
+class Bypassed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm, self.conv = nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1)
+
+    def forward(self, input):
+        return input + self.conv(self.norm(input))
+
+    def _in_a_row(self):
+        return ["norm", "conv"]
+
+
+@pytest.mark.parametrize("block", [lambda: Block(4, 4, 1, "batch"), Bypassed])
+def test_a_row_is_not_all_that_a_block_does(rng, block):
+    """What goes in, and what comes out, has others beside it."""
+    model = trained(rng, nn.Sequential(nn.Conv2d(3, 4, 1), block(), nn.BatchNorm2d(4)))
+    fused = fuse_bn(model)
+    assert kinds(fused)[2] is ChannelAffine and not norms(fused)
+    assert_equal_results(fused, model, data(rng, 2, 3, 5, 5))
 
 
 # ---- models ----
@@ -352,6 +372,7 @@ def test_of_models_nothing_is_left_but_their_layers(rng, model, shape):
     model = model()
     batches = [data(rng, 8, *shape[1:]) for _ in range(2)]
     batten.optim.swa_utils.update_bn(batches, model)
+    assert {norm.num_batches_tracked.item() for norm in norms(model)} <= {2}
     model.eval()
     before = {key: value.numpy().tobytes() for key, value in model.state_dict().items()}
     fused = fuse_bn(model)

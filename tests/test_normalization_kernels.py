@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from batten import _kernels as kernels
+from cases import CASES
 
 EPS = 1e-5
 
@@ -67,6 +68,38 @@ def test_a_constant_column_becomes_beta():
     y, kept = forward(x, np.array([2, 3], np.float32), np.array([5, -5], np.float32))
     np.testing.assert_array_equal(y, np.broadcast_to(np.float32([5, -5]), y.shape))
     np.testing.assert_allclose(kept[1], EPS**-0.5, rtol=1e-15)
+
+
+# which output may be written over which input, by their places among the arguments
+OVER = {
+    "batch_norm_backward": (0, 3), "batch_norm_add_relu_backward": (1, 4), "batch_norm_inference_backward": (0, 3),
+    "l1_batch_norm_backward": (0, 3), "linf_batch_norm_backward": (0, 3),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OVER)
+@pytest.mark.parametrize("size", ["one", "odd", "large"])
+def test_a_gradient_may_be_written_over_the_one_that_arrives(name, size, rng, dtype, isa):
+    case = CASES[name](rng, dtype, size)
+    apart = case.run()
+    output, gradient = OVER[name]
+    case.arguments[output] = None  # in its place below
+    arguments = [a.copy() if isinstance(a, np.ndarray) else a for a in case.arguments]
+    arguments[output] = arguments[gradient]
+    case.function(*arguments, **case.options)
+    for got, expected in zip(arguments, apart, strict=False):
+        assert got.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("name", OVER)
+def test_a_gradient_is_not_written_over_a_part_of_the_one_that_arrives(name, rng, dtype):
+    case = CASES[name](rng, dtype, "odd")
+    output, gradient = OVER[name]
+    rows, columns = case.arguments[gradient].shape
+    memory = np.empty((rows + 1, columns), dtype)
+    case.arguments[output], case.arguments[gradient] = memory[:-1], memory[1:]
+    with pytest.raises(ValueError, match="apart"):
+        case.function(*case.arguments, **case.options)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

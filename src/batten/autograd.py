@@ -372,6 +372,7 @@ class Custom(Operation):
         )
 
     def backward(self, *gradients: np.ndarray) -> Any:
+        self.spare = False  # what a student is given may be kept elsewhere
         given = [wrap(np.zeros(*like) if g is None else g) for g, like in zip(gradients, self.results, strict=True)]
         name = self.function.__name__
         with no_grad():

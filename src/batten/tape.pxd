@@ -14,6 +14,7 @@ cdef class Node:
     cdef public Kind kind
     cdef public object edges, needs_input_grad, versions
     cdef public Py_ssize_t outputs, rebases, sequence
+    cdef public bint spare
 
 cdef class Gradients:
     cdef public list heap
@@ -26,4 +27,4 @@ cpdef object wrap(object array)
 cdef object record(object operation, tuple inputs, tuple outputs)
 cdef object check(object operation)
 cdef object free(object operation)
-cdef bint alone(object array, tuple arrived, tuple results)
+cdef bint alone(object array, tuple arrived, tuple results, bint spare)

@@ -76,10 +76,11 @@ class Node:
 
     `edges` has, for each input, (the operation or leaf that it came from, the index of
     its output), or None where no gradient is wanted; `versions` says which values must
-    not have changed, and `sequence` when the operation was recorded.
+    not have changed, and `sequence` when the operation was recorded.  `spare`, in `backward`,
+    says that nobody else holds the gradient that has arrived: it may be written over.
     """
 
-    __slots__ = ("edges", "kind", "needs_input_grad", "outputs", "rebases", "sequence", "versions")
+    __slots__ = ("edges", "kind", "needs_input_grad", "outputs", "rebases", "sequence", "spare", "versions")
 
     edges: Any
     kind: Kind
@@ -87,6 +88,7 @@ class Node:
     outputs: int
     rebases: int
     sequence: int
+    spare: bool
     versions: Any
 
 
@@ -101,7 +103,8 @@ class Operation(Node):
     are not tensors are passed to `apply` by name and become attributes.
 
     `backward` returns new arrays, or those it was given or views of them, never what
-    it keeps.  `needs_input_grad` says which inputs want a gradient.
+    it keeps.  `needs_input_grad` says which inputs want a gradient, and `room` where one may
+    be written.
 
     >>> class Double(Operation):
     ...     __slots__ = ()
@@ -178,6 +181,13 @@ class Operation(Node):
         """Lets y's changes count as x's, if it is a view of it: where strides forbid one, it is a copy."""
         if np.may_share_memory(y.array, x.array) or not y.array.size:
             y.version = x.version
+
+    def room(self, dy: np.ndarray, like: np.ndarray) -> np.ndarray:
+        """Where backward may write a gradient that lies as another array does: over dy, if that is nobody else's.
+
+        A line of memory that was just read is written for nothing; one that was not is read before.
+        """
+        return dy if self.spare and dy.shape == like.shape and lies_like(dy, like) else kernels.empty_like(like)
 
     def name(self) -> str:
         """What messages and reprs call it, in PyTorch's way."""
@@ -335,10 +345,11 @@ def walk(
                 continue
         check(operation)
         arrived = tuple([None if s is None else s[0] for s in sums])
+        node = operation
+        node.spare = len(sums) == 1 and sums[0][1]
         results = operation.backward(arrived[0]) if len(arrived) == 1 else operation.backward(*arrived)
         if type(results) is not tuple:
             results = (results,)
-        node = operation
         edges = node.edges
         if not retain_graph:
             free(operation)
@@ -349,7 +360,7 @@ def walk(
         for position, edge in enumerate(edges):
             array = results[position]
             if edge is not None and array is not None:
-                found.add(edge[0], edge[1], array, alone(array, arrived, results))
+                found.add(edge[0], edge[1], array, alone(array, arrived, results, node.spare))
     return found.leaves, caught
 
 
@@ -376,21 +387,28 @@ def accumulate(leaves: dict[Any, Any]) -> None:
             leaf.gradient = wrap(kernels.copy(kernels.empty_like(leaf.array), array))
 
 
-def alone(array: Any, arrived: Sequence[Any], results: Sequence[Any]) -> bool:
-    """Is a gradient that an operation returned nobody else's, nor a view of what may be?
+def alone(array: Any, arrived: Sequence[Any], results: Sequence[Any], spare: Any) -> bool:
+    """Is a gradient that an operation returned nobody else's?  What is `spare` goes on to one result, in whole.
 
     Images are views of their memory, which is theirs alone if they are all that refers to it.
     """
+    memory = array.base if type(array.base) is np.ndarray else array
+    given = arrived[0]
+    found = 0
+    if spare and (memory is given or memory is given.base):
+        for other in results:
+            if other is not None and (other is memory or other.base is memory):
+                found += 1
+        return found == 1 and memory.size == array.size and array.flags.writeable
     for other in arrived:
         if other is array:
             return False
-    found = 0
     for other in results:
         if other is array:
             found += 1
-    if found != 1 or type(array.base) is not np.ndarray:
+    if found != 1 or memory is array:
         return found == 1
-    return array.base.size == array.size and array.flags.writeable and sys.getrefcount(array.base) == 2
+    return memory.size == array.size and array.flags.writeable and sys.getrefcount(array.base) == 3
 
 
 def lies_like(array: Any, model: Any) -> bool:

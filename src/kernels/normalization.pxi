@@ -19,6 +19,14 @@ cdef void *rows_like(Parts *parts, cnp.ndarray y, cnp.ndarray x, bint written) e
     return cnp.PyArray_DATA(y)
 
 
+cdef void *gradient_like(Parts *parts, cnp.ndarray dy, cnp.ndarray x, cnp.ndarray dx) except NULL:
+    """The elements of the gradient that has arrived, an array like x, over which dx may be written."""
+    if cnp.PyArray_DATA(dy) != cnp.PyArray_DATA(dx):
+        return rows_like(parts, dy, x, False)
+    alike(dy, x)
+    return cnp.PyArray_DATA(dy)
+
+
 cdef void *columns_of(Parts *parts, cnp.ndarray v, cnp.ndarray x, bint written) except? NULL:
     """The numbers for x's columns, its last axis, or NULL for None."""
     if v is None:
@@ -32,12 +40,12 @@ cdef void *columns_of(Parts *parts, cnp.ndarray v, cnp.ndarray x, bint written) 
     return cnp.PyArray_DATA(v)
 
 
-cdef double *kept_of(Parts *parts, cnp.ndarray kept, cnp.ndarray x, bint written) except NULL:
-    """What batch_norm keeps of x's columns, in double."""
+cdef double *kept_of(Parts *parts, cnp.ndarray kept, Py_ssize_t rows, cnp.ndarray x, bint written) except NULL:
+    """What batch normalization keeps of x's columns, so many numbers in double."""
     if written:
         output(kept)
-    if matrix(kept) != capi.BATTEN_F64 or kept.shape[0] != 3 or kept.shape[1] != x.shape[1]:
-        raise ValueError(f"expected (3, {x.shape[1]}) numbers in float64, got {show(kept)}")
+    if matrix(kept) != capi.BATTEN_F64 or kept.shape[0] != rows or kept.shape[1] != x.shape[1]:
+        raise ValueError(f"expected ({rows}, {x.shape[1]}) numbers in float64, got {show(kept)}")
     parts.spans[parts.count] = span_of(kept, written)
     parts.count += 1
     return <double *>cnp.PyArray_DATA(kept)
@@ -60,7 +68,7 @@ def batch_norm(cnp.ndarray y not None, cnp.ndarray kept not None, cnp.ndarray ru
     p.count = 0
     cdef batten_dtype t = matrix(x)
     cdef void *to = rows_like(&p, y, x, True)
-    cdef double *statistics = kept_of(&p, kept, x, True)
+    cdef double *statistics = kept_of(&p, kept, 3, x, True)
     cdef void *means = columns_of(&p, running_mean, x, True)
     cdef void *variances = columns_of(&p, running_var, x, True)
     cdef void *source = rows_like(&p, x, x, False)
@@ -85,9 +93,9 @@ def batch_norm_backward(cnp.ndarray dx not None, cnp.ndarray dgamma, cnp.ndarray
     cdef void *to = rows_like(&p, dx, x, True)
     cdef void *to_weight = columns_of(&p, dgamma, x, True)
     cdef void *to_bias = columns_of(&p, dbeta, x, True)
-    cdef void *gradient = rows_like(&p, dy, x, False)
+    cdef void *gradient = gradient_like(&p, dy, x, dx)
     cdef void *source = rows_like(&p, x, x, False)
-    cdef double *statistics = kept_of(&p, kept, x, False)
+    cdef double *statistics = kept_of(&p, kept, 3, x, False)
     cdef void *weight = columns_of(&p, gamma, x, False)
     separate(p.spans, p.count)
     cdef size_t bytes = scratch_for(x)
@@ -107,7 +115,7 @@ def batch_norm_add_relu(cnp.ndarray y not None, cnp.ndarray kept not None, cnp.n
     p.count = 0
     cdef batten_dtype t = matrix(x)
     cdef void *to = rows_like(&p, y, x, True)
-    cdef double *statistics = kept_of(&p, kept, x, True)
+    cdef double *statistics = kept_of(&p, kept, 3, x, True)
     cdef void *means = columns_of(&p, running_mean, x, True)
     cdef void *variances = columns_of(&p, running_var, x, True)
     cdef void *source = rows_like(&p, x, x, False)
@@ -135,10 +143,10 @@ def batch_norm_add_relu_backward(cnp.ndarray dx not None, cnp.ndarray dz not Non
     cdef void *to_other = rows_like(&p, dz, x, True)
     cdef void *to_weight = columns_of(&p, dgamma, x, True)
     cdef void *to_bias = columns_of(&p, dbeta, x, True)
-    cdef void *gradient = rows_like(&p, dy, x, False)
+    cdef void *gradient = gradient_like(&p, dy, x, dz)
     cdef void *result = rows_like(&p, y, x, False)
     cdef void *source = rows_like(&p, x, x, False)
-    cdef double *statistics = kept_of(&p, kept, x, False)
+    cdef double *statistics = kept_of(&p, kept, 3, x, False)
     cdef void *weight = columns_of(&p, gamma, x, False)
     separate(p.spans, p.count)
     cdef size_t bytes = scratch_for(x)
@@ -180,7 +188,7 @@ def batch_norm_inference_backward(cnp.ndarray dx not None, cnp.ndarray dgamma, c
     cdef void *to = rows_like(&p, dx, x, True)
     cdef void *to_weight = columns_of(&p, dgamma, x, True)
     cdef void *to_bias = columns_of(&p, dbeta, x, True)
-    cdef void *gradient = rows_like(&p, dy, x, False)
+    cdef void *gradient = gradient_like(&p, dy, x, dx)
     cdef void *source = rows_like(&p, x, x, False)
     cdef void *center = columns_of(&p, mean, x, False)
     cdef void *variance = columns_of(&p, var, x, False)

@@ -77,8 +77,8 @@ class BatchNorm(Operation):
         return images(y, x.shape)
 
     def backward(self, dy: np.ndarray) -> tuple[np.ndarray | None, ...]:
-        dx, dweight, dbias = gradients(self, dy)
-        kernels.batch_norm_backward(dx, dweight, dbias, pixels(dy), self.x, self.statistics, self.weight, self.relu)
+        dweight, dbias, rows, dx = gradients(self, dy)
+        kernels.batch_norm_backward(dx, dweight, dbias, rows, self.x, self.statistics, self.weight, self.relu)
         return images(dx, dy.shape), dweight, dbias
 
 
@@ -126,10 +126,10 @@ class BatchNormAddRelu(BatchNorm):
         return images(self.y, x.shape)
 
     def backward(self, dy: np.ndarray) -> tuple[np.ndarray | None, ...]:
-        dx, dweight, dbias = gradients(self, dy)
-        dz = kernels.empty_like(dx)
+        dweight, dbias, rows, dz = gradients(self, dy)
+        dx = kernels.empty_like(self.x)
         kept = self.y, self.x, self.statistics, self.weight
-        kernels.batch_norm_add_relu_backward(dx, dz, dweight, dbias, pixels(dy), *kept)
+        kernels.batch_norm_add_relu_backward(dx, dz, dweight, dbias, rows, *kept)
         return images(dx, dy.shape), dweight, dbias, images(dz, dy.shape)
 
     name = BatchNormRelu.name
@@ -157,9 +157,9 @@ class BatchNormInference(Operation):
         return images(y, x.shape)
 
     def backward(self, dy: np.ndarray) -> tuple[np.ndarray | None, ...]:
-        dx, dweight, dbias = gradients(self, dy)
+        dweight, dbias, rows, dx = gradients(self, dy)
         given = self.x, self.mean, self.var, self.weight, self.shift, self.eps, self.relu
-        kernels.batch_norm_inference_backward(dx, dweight, dbias, pixels(dy), *given)
+        kernels.batch_norm_inference_backward(dx, dweight, dbias, rows, *given)
         return images(dx, dy.shape), dweight, dbias, None, None
 
 
@@ -180,14 +180,17 @@ class BatchNormInferenceRelu(BatchNormInference):
 
 
 def gradients(operation: BatchNorm | BatchNormInference, dy: np.ndarray) -> Any:
-    """Memory for dx, dgamma and dbeta.  The kernels write dx even where nobody wants it."""
+    """Memory for dgamma and dbeta, where they are wanted, and dy as a matrix, with memory for one like it.
+
+    The kernels write dx even where nobody wants it.
+    """
     _, wants_weight, wants_bias = operation.needs_input_grad[:3]
-    columns = operation.x.shape[1:]
-    dx = kernels.empty_like(operation.x)
+    columns, rows = operation.x.shape[1:], pixels(dy)
     return (
-        dx,
         kernels.empty(columns, dy.dtype) if wants_weight else None,
         kernels.empty(columns, dy.dtype) if wants_bias else None,
+        rows,
+        operation.room(rows, operation.x),
     )
 
 

@@ -112,7 +112,7 @@ class ConvolutionRelu(Convolution):
         return self.y
 
     def backward(self, dy: np.ndarray) -> tuple[np.ndarray | None, ...]:
-        return super().backward(kernels.relu_backward(kernels.empty_like(self.y), dy, self.y))
+        return super().backward(kernels.relu_backward(self.room(dy, self.y), dy, self.y))
 
     def name(self) -> str:
         return "ReluBackward0"  # the last of the two, as if they were apart

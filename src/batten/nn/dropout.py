@@ -45,7 +45,7 @@ class DropoutOperation(Operation):
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
         dy = laid_out(dy, self.strides)
-        return kernels.dropout_backward(kernels.empty_like(dy), dy, self.mask, self.scale)
+        return kernels.dropout_backward(self.room(dy, dy), dy, self.mask, self.scale)
 
 
 def laid_out(x: np.ndarray, strides: tuple[int, ...]) -> np.ndarray:

@@ -82,7 +82,7 @@ class LinearActivated(LinearOperation):
         return self.y
 
     def backward(self, dy: np.ndarray) -> tuple[np.ndarray | None, ...]:
-        return super().backward(self.gradient(kernels.empty_like(dy), dy, self.y))
+        return super().backward(self.gradient(self.room(dy, dy), dy, self.y))
 
     def name(self) -> str:
         return f"{str(self.activation).capitalize()}Backward0"  # the last of the two, as if they were apart

@@ -406,9 +406,9 @@ class Module:
         return 0
 
     def _in_a_row(self) -> Sequence[str]:
-        """Names of children of which each is given what the one before returned, which nobody else sees.
+        """Names of children of which forward gives each what the one before returned, and nobody else.
 
-        That is said of the forward beside it: a class that has another one does not inherit it (nn.utils.fuse_bn).
+        Only the class that has the forward can say that; others inherit nothing (`nn.utils.fuse_bn`).
         """
         return ()
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["NoisyBatchNorm1d", "NoisyBatchNorm2d"]
 
 
-class NoisyBatchNorm(BatchNormModule):
+class NoisyBatchNormModule(BatchNormModule):
     """What both classes are but the shapes that they take."""
 
     def __init__(
@@ -73,7 +73,7 @@ class NoisyBatchNorm(BatchNormModule):
         return f"{super().extra_repr()}, {noise}"
 
 
-class NoisyBatchNorm1d(NoisyBatchNorm):
+class NoisyBatchNorm1d(NoisyBatchNormModule):
     """Noisy batch normalization of (N, num_features) or (N, num_features, L); see the equations above.
 
     In training each result y of BatchNorm1d, gamma and beta included, becomes s y + m.  n_mu and n_sigma say how
@@ -94,7 +94,7 @@ class NoisyBatchNorm1d(NoisyBatchNorm):
     spatial = BatchNorm1d.spatial
 
 
-class NoisyBatchNorm2d(NoisyBatchNorm):
+class NoisyBatchNorm2d(NoisyBatchNormModule):
     """Noisy batch normalization of images (N, num_features, H, W): all pixels of an example's channel share s and m.
 
     Else as NoisyBatchNorm1d.

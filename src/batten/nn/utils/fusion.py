@@ -20,7 +20,7 @@ import numpy as np
 from ...creation import tensor
 from ...tensor import Tensor
 from ..batch_norm import BatchNorm1d, BatchNorm2d, BatchNorm3d, BatchNormModule, ChannelAffine, Folded
-from ..container import ModuleList
+from ..container import ModuleList, Sequential
 from ..convolution import (
     Conv,
     Conv1d,
@@ -34,6 +34,7 @@ from ..convolution import (
 from ..fusion import CALL, as_defined
 from ..kinds import CHILD
 from ..linear import Identity, Linear
+from ..lp_batch_norm import LpBatchNorm1d, LpBatchNorm2d
 from ..module import Module
 from ..noisy_batch_norm import NoisyBatchNorm1d, NoisyBatchNorm2d
 from ..parameter import Parameter
@@ -41,7 +42,7 @@ from ..parameter import Parameter
 __all__ = ["fuse_bn", "fuse_conv_bn_eval", "fuse_conv_bn_weights", "fuse_linear_bn_eval", "fuse_linear_bn_weights"]
 
 LAYERS = (Linear, Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d)
-NORMS = (BatchNorm1d, BatchNorm2d, BatchNorm3d, NoisyBatchNorm1d, NoisyBatchNorm2d)
+NORMS = (BatchNorm1d, BatchNorm2d, BatchNorm3d, LpBatchNorm1d, LpBatchNorm2d, NoisyBatchNorm1d, NoisyBatchNorm2d)
 
 ConvT = TypeVar("ConvT", bound=Conv)
 LinearT = TypeVar("LinearT", bound=Linear)
@@ -107,22 +108,20 @@ def children(module: Module) -> list[tuple[str, Any]]:
 
 
 def row(module: Module, uses: Counter[Module]) -> list[tuple[Module, str]]:
-    """Places, as parent and name, of modules that are called one after the other.
+    """Places, as parent and name, of modules in it that are called one after the other.
 
-    A row within it is part of it, unless it has other uses, too, or hooks, which would see what goes on between.
+    A Sequential among them stands for its own row, unless it is used elsewhere, too, or has hooks, which see what
+    comes out of it.
     """
     kind = type(module)
-    if (
-        "forward" in vars(module)
-        or kind.__call__ is not CALL
-        or definer(kind, "_in_a_row") is not definer(kind, "forward")
-    ):
+    own = "forward" not in vars(module) and definer(kind, "_in_a_row") is definer(kind, "forward")
+    if not own or kind.__call__ is not CALL:
         return []
     places = []
     for name in module._in_a_row():
         child = getattr(module, name)
-        inner = row(child, uses) if uses[child] == 1 and as_defined(child) else []
-        places += inner or [(module, name)]
+        transparent = as_defined(child) and type(child).forward is Sequential.forward and uses[child] == 1
+        places += (row(child, uses) if transparent else []) or [(module, name)]
     return places
 
 
