@@ -1,4 +1,4 @@
-# Batch, layer and group normalization of matrices in C order.  A number for each column
+# Normalizations of matrices in C order: batch, layer, root mean square, group.  A number for each column
 # may be None where the C function takes NULL.
 
 cdef struct Parts:
@@ -215,6 +215,12 @@ cdef double *statistics_of(Parts *parts, cnp.ndarray v, cnp.ndarray x, bint writ
     return <double *>cnp.PyArray_DATA(v)
 
 
+cdef size_t sums_of_blocks(cnp.ndarray x, size_t count):
+    """Bytes for so many sums of every column of every block of rows."""
+    cdef size_t blocks = (<size_t>x.shape[0] + capi.BATTEN_LAYER_ROWS - 1) // capi.BATTEN_LAYER_ROWS
+    return blocks * count * <size_t>x.shape[1] * cnp.PyArray_ITEMSIZE(x)
+
+
 def layer_norm(cnp.ndarray y not None, cnp.ndarray mean not None, cnp.ndarray rstd not None, cnp.ndarray x not None,
                cnp.ndarray gamma, cnp.ndarray beta, double eps):
     """y = gamma (x - mean) rstd + beta with the statistics of x's rows"""
@@ -249,12 +255,48 @@ def layer_norm_backward(cnp.ndarray dx not None, cnp.ndarray dgamma, cnp.ndarray
     cdef double *scale = statistics_of(&p, rstd, x, False)
     cdef void *weight = columns_of(&p, gamma, x, False)
     separate(p.spans, p.count)
-    cdef size_t blocks = (<size_t>x.shape[0] + capi.BATTEN_LAYER_ROWS - 1) // capi.BATTEN_LAYER_ROWS
-    cdef size_t bytes = blocks * 2 * <size_t>x.shape[1] * cnp.PyArray_ITEMSIZE(x)
+    cdef size_t bytes = sums_of_blocks(x, 2)
     cdef void *scratch = borrow(bytes)
     with nogil:
         capi.batten_layer_norm_backward(t, to, to_weight, to_bias, gradient, source, center, scale, weight, scratch,
                                         x.shape[0], x.shape[1])
+        capi.batten_release(scratch, bytes)
+    return dx
+
+
+def rms_norm(cnp.ndarray y not None, cnp.ndarray rstd not None, cnp.ndarray x not None, cnp.ndarray gamma, double eps):
+    """y = gamma x rstd with the root mean squares of x's rows"""
+    cdef Parts p
+    p.count = 0
+    cdef batten_dtype t = matrix(x)
+    cdef void *to = rows_like(&p, y, x, True)
+    cdef double *scale = statistics_of(&p, rstd, x, True)
+    cdef void *source = rows_like(&p, x, x, False)
+    cdef void *weight = columns_of(&p, gamma, x, False)
+    separate(p.spans, p.count)
+    with nogil:
+        capi.batten_rms_norm(t, to, scale, source, weight, x.shape[0], x.shape[1], eps)
+    return y
+
+
+def rms_norm_backward(cnp.ndarray dx not None, cnp.ndarray dgamma, cnp.ndarray dy not None, cnp.ndarray x not None,
+                      cnp.ndarray rstd not None, cnp.ndarray gamma):
+    """dx, dgamma from dy and what rms_norm kept"""
+    cdef Parts p
+    p.count = 0
+    cdef batten_dtype t = matrix(x)
+    cdef void *to = rows_like(&p, dx, x, True)
+    cdef void *to_weight = columns_of(&p, dgamma, x, True)
+    cdef void *gradient = rows_like(&p, dy, x, False)
+    cdef void *source = rows_like(&p, x, x, False)
+    cdef double *scale = statistics_of(&p, rstd, x, False)
+    cdef void *weight = columns_of(&p, gamma, x, False)
+    separate(p.spans, p.count)
+    cdef size_t bytes = sums_of_blocks(x, 1)
+    cdef void *scratch = borrow(bytes)
+    with nogil:
+        capi.batten_rms_norm_backward(t, to, to_weight, gradient, source, scale, weight, scratch, x.shape[0],
+                                      x.shape[1])
         capi.batten_release(scratch, bytes)
     return dx
 

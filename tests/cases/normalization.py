@@ -146,6 +146,25 @@ def layer_norm_backward_row(rng, dtype, size):
     return Case(kernels.layer_norm_backward, arguments, expected, outputs=3, tolerance=tolerance)
 
 
+def rms_norm_row(rng, dtype, size):
+    x, _, gamma, *_ = data(rng, dtype, size)
+    xl, g = exact(x, gamma)
+    rstd = 1 / np.sqrt((xl**2).mean(1) + EPS)
+    arguments = [np.zeros_like(x), np.zeros(len(x)), x, gamma, EPS]
+    return Case(kernels.rms_norm, arguments, [xl * rstd[:, None] * g, rstd], outputs=2, tolerance=8)
+
+
+def rms_norm_backward_row(rng, dtype, size):
+    x, dy, gamma, *_ = data(rng, dtype, size)
+    xl, dyl, g = exact(x, dy, gamma)
+    rstd = 1 / np.sqrt((xl**2).mean(1) + EPS)
+    xhat, grown = xl * rstd[:, None], dyl * g
+    expected = [rstd[:, None] * (grown - xhat * (grown * xhat).mean(1, keepdims=True)), (dyl * xhat).sum(0)]
+    arguments = [np.zeros_like(x), np.zeros_like(gamma), dy, x, rstd.astype(np.float64), gamma]
+    # A column's sum is as in layer_norm_backward.
+    return Case(kernels.rms_norm_backward, arguments, expected, outputs=2, tolerance=max(32, len(x) / 4))
+
+
 IMAGES = {"empty": (2, 0, 6, 3), "one": (1, 1, 1, 1), "odd": (5, 37, 66, 6), "large": (9, 1100, 36, 4)}
 
 
@@ -240,4 +259,6 @@ CASES = {
     "group_norm_backward": group_norm_backward_row,
     "layer_norm": layer_norm_row,
     "layer_norm_backward": layer_norm_backward_row,
+    "rms_norm": rms_norm_row,
+    "rms_norm_backward": rms_norm_backward_row,
 }

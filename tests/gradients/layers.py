@@ -296,6 +296,15 @@ ROWS = {
         Row(lambda x, *p: F.layer_norm(x, (3,), *p), (0, 3), (3,), (3,)),
         Row(lambda x, *p: F.layer_norm(x, (0,), *p), (2, 0), (0,), (0,)),
     ],
+    layer_norm.RMSNormOperation: [
+        Row(lambda x, w: F.rms_norm(x, (3,), w), (5, 3), (3,)),
+        Row(lambda x: F.rms_norm(x, (3,)), (5, 3)),
+        Row(lambda x, w: F.rms_norm(x, (2, 3), w, eps=0.1), (4, 2, 3), (2, 3)),
+        Row(lambda x, w: F.rms_norm(x.T, (4,), w[::2]), (4, 3), (8,)),
+        Row(lambda x, w: F.rms_norm(x, (70,), w), (65, 70), (70,)),
+        Row(lambda x, w: F.rms_norm(x, (3,), w), (0, 3), (3,)),
+        Row(lambda x, w: F.rms_norm(x, (0,), w), (2, 0), (0,)),
+    ],
     group_norm.GroupNormOperation: [
         Row(lambda x, *p: F.group_norm(x, 2, *p), (3, 4, 2, 3), (4,), (4,)),
         Row(lambda x: F.group_norm(x, 1, eps=0.1), (2, 4, 3)),
