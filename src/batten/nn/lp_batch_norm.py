@@ -212,9 +212,12 @@ class LpBatchNormModule(BatchNormModule):
 class LpBatchNorm1d(LpBatchNormModule):
     """Batch normalization of (N, num_features) or (N, num_features, L) by the deviation of power p: 1, 2 or infinity.
 
-    See the equations above.  p=2 is BatchNorm1d, whose arguments are those behind p.  So are parameters and buffers:
-    running_var follows s² n / (n - 1), and checkpoints of any p and of BatchNorm1d fit into one another.
-    Evaluation does not depend on p.
+        y = weight (x - mean) / sqrt(s² + eps) + bias
+
+    p=1: s = √(π/2) mean |x - mean|.  p=inf: s = max |x - mean| / e(n), where e(n) is the average of the largest |x| of
+    n standard normal x.  p=2: s² is the variance, and the layer is BatchNorm1d, whose arguments are those behind p.  So
+    are parameters and buffers: running_var follows s² n / (n - 1), and checkpoints of any p and of BatchNorm1d
+    fit into one another.  Evaluation does not depend on p.  After Hoffer et al. 2018 and Santurkar et al. 2018.
 
     ValueError for any other p; else BatchNorm1d's errors.
 
@@ -236,7 +239,7 @@ class LpBatchNorm1d(LpBatchNormModule):
 
 
 class LpBatchNorm2d(LpBatchNormModule):
-    """The same of images (N, num_features, H, W): each channel over all pixels of the batch.
+    """LpBatchNorm1d of images (N, num_features, H, W): each channel over all pixels of the batch.
 
     >>> import batten
     >>> batten.nn.LpBatchNorm2d(16, p=1)(batten.ones(2, 16, 3, 4)).shape
