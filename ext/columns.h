@@ -59,9 +59,9 @@ static inline real normalized(real x, real mean, real scale, real shift)
     return (x - mean) * scale + shift;
 }
 
-/* The sums of two terms an element, with d = x - mean: of d and d^2, or of dy and d dy,
- * where dy may be stopped by a relu behind y. */
-enum terms { OF_X, OF_DY, OF_DY_BEFORE_RELU };
+/* The sums of two terms an element, with d = x - mean: of d and d^2, of y's sign and d times
+ * that, or of dy and d dy, where dy may be stopped by a relu behind y. */
+enum terms { OF_X, OF_SIGN, OF_DY, OF_DY_BEFORE_RELU };
 
 /* As many numbers as there are doubles in a register, in the type and in double. */
 enum { LANES = VBYTES / sizeof(double) };
@@ -90,6 +90,14 @@ static inline __attribute__((always_inline)) narrow let_through(narrow dy, narro
     return (narrow)(bits & ~stopped);
 }
 
+/* 1 where y > 0, -1 where y < 0, else 0. */
+static inline __attribute__((always_inline)) narrow sign_of(narrow y)
+{
+    const narrow one = (narrow){0} + 1;
+    typedef __typeof__(y < y) bits;
+    return (narrow)(((y > 0) & (bits)one) | ((y < 0) & (bits)-one));
+}
+
 /* first, second = the sums of `vectors` vectors of columns, as many as there are registers
  * for.  Processors do not fetch ahead what is read in so short pieces, so each row asks
  * for the piece that the next strip reads, `next` elements on.  The accumulators have names because GCC 12
@@ -115,6 +123,8 @@ enum { LINE = 64 / sizeof(real) }; /* of a cache */
         const narrow value = ((const loose *)x)[i];                                                       \
         const wide d = widened(value) - center##i;                                                        \
         wide term = d;                                                                                    \
+        if (terms == OF_SIGN)                                                                             \
+            term = widened(sign_of((value - mean##i) * scale##i + shift##i));                             \
         if (terms == OF_DY)                                                                               \
             term = widened(((const loose *)dy)[i]);                                                       \
         if (terms == OF_DY_BEFORE_RELU)                                                                   \
@@ -136,7 +146,7 @@ static inline
     for (x += j, dy += j; rows > 0; rows--, x += cols, dy += cols) {
         for (size_t k = next; vectors == VECTORS && k < next + STRIP; k += LINE) {
             __builtin_prefetch(x + k, 0, 2);
-            if (terms != OF_X)
+            if (terms >= OF_DY)
                 __builtin_prefetch(dy + k, 0, 2);
         }
         EACH_VECTOR(ADD)
@@ -152,8 +162,9 @@ static inline __attribute__((always_inline)) void sum_rows(double *first, double
     for (; rows > 0; rows--, x += cols, dy += cols)
         for (size_t j = 0; j < cols; j++) {
             const double d = (double)x[j] - c->mean[j];
-            double term = terms == OF_X ? d : dy[j];
-            if (terms == OF_DY_BEFORE_RELU && normalized(x[j], c->mean[j], c->scale[j], c->shift[j]) <= 0)
+            const real y = normalized(x[j], c->mean[j], c->scale[j], c->shift[j]);
+            double term = terms == OF_X ? d : terms == OF_SIGN ? (y > 0) - (y < 0) : dy[j];
+            if (terms == OF_DY_BEFORE_RELU && y <= 0)
                 term = 0;
             first[j] += term;
             second[j] += d * term;
@@ -218,6 +229,25 @@ static void sum_tile_backward(double *first, double *second, const real *dy, con
         sum_tile(first, second, x, dy, c, t, cols, OF_DY);
 }
 
+/* The place in scratch, (2, cols) for each row of tiles, where a tile leaves its sums. */
+static inline double *sums_of_tile(double *scratch, struct tile t, size_t cols)
+{
+    return scratch + t.row / tile_rows(cols) * 2 * cols + t.column;
+}
+
+/* The sums over all tiles of some columns, from the top down, in the place of the first tiles'. */
+static inline void add_tiles(double *scratch, size_t begin, size_t end, size_t rows, size_t cols)
+{
+    for (size_t block = 1; block < tiles_down(rows, cols); block++) {
+        const double *const sums = scratch + block * 2 * cols;
+        PRAGMA(omp simd)
+        for (size_t j = begin; j < end; j++) {
+            scratch[j] += sums[j];
+            scratch[cols + j] += sums[cols + j];
+        }
+    }
+}
+
 /* Without rows all sums are nought. */
 static void no_gradients(real *dgamma, real *dbeta, size_t cols)
 {
@@ -254,6 +284,17 @@ static void write_tile(real *y, const real *x, const real *z, const struct colum
         write_rows(y, x, z, c, t, cols, 1, 0);
     else
         write_rows(y, x, z, c, t, cols, 0, 0);
+}
+
+/* dz = dy where relu let y through */
+static inline void stop_rows(real *dz, const real *dy, const real *y, struct tile t, size_t cols)
+{
+    for (size_t i = 0; i < t.height; i++) {
+        const size_t at = (t.row + i) * cols + t.column;
+        PRAGMA(omp simd)
+        for (size_t j = 0; j < t.width; j++)
+            dz[at + j] = y[at + j] <= 0 ? 0 : dy[at + j];
+    }
 }
 
 #endif

@@ -19,90 +19,25 @@
  *
  * Backward finds the sign of what relu was given by the same operations on the same
  * numbers, so that forward need keep neither its result nor a mask. */
-#include "columns.h"
-
-/* What so many operations an element are worth waking a team for. */
-static size_t work(size_t operations, size_t rows, size_t cols)
-{
-    return tiles(rows, cols) > 1 ? operations * rows * cols : 0;
-}
-
-static double *sums_of_tile(double *scratch, struct tile t, size_t cols)
-{
-    return scratch + t.row / tile_rows(cols) * 2 * cols + t.column;
-}
-
-/* The sums over all tiles of some columns, from the top down, in the place of the first tiles'. */
-static void add_tiles(double *scratch, size_t begin, size_t end, size_t rows, size_t cols)
-{
-    for (size_t block = 1; block < tiles_down(rows, cols); block++) {
-        const double *const sums = scratch + block * 2 * cols;
-        PRAGMA(omp simd)
-        for (size_t j = begin; j < end; j++) {
-            scratch[j] += sums[j];
-            scratch[cols + j] += sums[cols + j];
-        }
-    }
-}
+#include "batch_norm.h"
 
 /* ---- training ---- */
-
-static void gather_tile(double *scratch, const real *x, struct tile t, size_t cols)
-{
-    double *const sums = sums_of_tile(scratch, t, cols);
-    sum_tile_forward(sums, sums + cols, x, t, cols);
-}
-
-/* running = (1 - momentum) running + momentum statistic */
-static inline real moved_to(real running, double momentum, double statistic)
-{
-    return (real)((1 - momentum) * running + momentum * statistic);
-}
 
 /* From the sums of some columns their statistics. */
 static void finish(double *kept, real *running_mean, real *running_var, const real *x, const real *gamma,
                    const real *beta, double *scratch, size_t begin, size_t end, size_t rows, size_t cols, double eps,
                    double momentum)
 {
-    const double n = (double)rows, unbiased = rows > 1 ? n / (n - 1) : 1;
-    double *const mean = kept, *const rstd = kept + cols, *const shift = kept + 2 * cols, *const var = scratch + cols;
+    const double n = (double)rows;
+    double *const var = scratch + cols;
     add_tiles(scratch, begin, end, rows, cols);
     PRAGMA(omp simd)
     for (size_t j = begin; j < end; j++) {
         const double d = scratch[j] / n, excess = var[j] / n - d * d;
         var[j] = excess < 0 ? 0 : excess;
-        mean[j] = x[j] + d;
-        rstd[j] = 1 / sqrt(var[j] + eps);
+        kept[j] = x[j] + d;
     }
-    PRAGMA(omp simd)
-    for (size_t j = begin; j < end; j++)
-        shift[j] = (beta ? beta[j] : 0) + ((real)mean[j] - mean[j]) * ((gamma ? gamma[j] : 1) * rstd[j]);
-    PRAGMA(omp simd)
-    for (size_t j = begin; j < (running_mean ? end : begin); j++)
-        running_mean[j] = moved_to(running_mean[j], momentum, mean[j]);
-    PRAGMA(omp simd)
-    for (size_t j = begin; j < (running_var ? end : begin); j++)
-        running_var[j] = moved_to(running_var[j], momentum, var[j] * unbiased);
-}
-
-/* What forward kept of a tile's columns, in the type. */
-static void load_columns(struct columns *c, const double *kept, const real *gamma, struct tile t, size_t cols)
-{
-    PRAGMA(omp simd)
-    for (size_t j = 0; j < t.width; j++) {
-        const size_t k = t.column + j;
-        c->mean[j] = (real)kept[k];
-        c->scale[j] = (real)((gamma ? gamma[k] : 1) * kept[cols + k]);
-        c->shift[j] = (real)kept[2 * cols + k];
-    }
-}
-
-static void normalize_tile(real *y, const real *x, const real *z, const double *kept, const real *gamma, struct tile t,
-                           size_t cols, int relu)
-{
-    struct columns c;
-    load_columns(&c, kept, gamma, t, cols);
-    write_tile(y, x, z, &c, t, cols, relu);
+    keep(kept, running_mean, running_var, var, gamma, beta, begin, end, rows, cols, eps, momentum);
 }
 
 /* Both of the kernels below; z may be NULL. */
@@ -172,26 +107,12 @@ static void finish_backward(real *dgamma, real *dbeta, const double *kept, doubl
     }
 }
 
-/* dz = dy where relu let y through */
-static void stop_rows(real *dz, const real *dy, const real *y, struct tile t, size_t cols)
-{
-    for (size_t i = 0; i < t.height; i++) {
-        const size_t at = (t.row + i) * cols + t.column;
-        PRAGMA(omp simd)
-        for (size_t j = 0; j < t.width; j++)
-            dz[at + j] = y[at + j] <= 0 ? 0 : dy[at + j];
-    }
-}
-
-static void gather_tile_backward(double *scratch, real *dz, const real *dy, const real *y, const real *x,
+static void stop_and_gather_tile(double *scratch, real *dz, const real *dy, const real *y, const real *x,
                                  const double *kept, const real *gamma, struct tile t, size_t cols, int relu)
 {
-    struct columns c;
-    double *const sums = sums_of_tile(scratch, t, cols);
-    load_columns(&c, kept, gamma, t, cols);
     if (dz)
         stop_rows(dz, dy, y, t, cols);
-    sum_tile_backward(sums, sums + cols, dz ? dz : dy, x, &c, t, cols, relu);
+    gather_tile_backward(scratch, dz ? dz : dy, x, kept, gamma, t, cols, relu);
 }
 
 /* dx = (dy - offset - (x - mean) slope) scale */
@@ -238,7 +159,7 @@ static void normalize_backward(real *dx, real *dz, real *dgamma, real *dbeta, co
     }
     TEAM(work(5, rows, cols),
         SHARED(for (size_t i = 0; i < tiles(rows, cols); i++)
-            gather_tile_backward(scratch, dz, dy, y, x, kept, gamma, tile_at(i, rows, cols), cols, relu);)
+            stop_and_gather_tile(scratch, dz, dy, y, x, kept, gamma, tile_at(i, rows, cols), cols, relu);)
         SHARED(for (size_t j = 0; j < cols; j += FINISHED)
             finish_backward(dgamma, dbeta, kept, scratch, j, smaller(j + FINISHED, cols), rows, cols);)
         SHARED_BACK(i, tiles(rows, cols),

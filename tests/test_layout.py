@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import tracemalloc
 from unittest import mock
 
@@ -110,6 +111,11 @@ def batch_norm(x):
     return {3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}[x.ndim](16)
 
 
+def of_volumes_none(x, *kinds, **settings):
+    """x by a norm of which there is one for signals and one for images; volumes as they are."""
+    return kinds[x.ndim - 3](16, **settings)(x) if x.ndim < 5 else x
+
+
 def instance_norm(x, **settings):
     return {3: nn.InstanceNorm1d, 4: nn.InstanceNorm2d, 5: nn.InstanceNorm3d}[x.ndim](16, **settings)
 
@@ -140,13 +146,16 @@ CALLS = {
     "batch norm, evaluated": lambda x: batch_norm(x).eval()(x),
     "batch norm and relu": lambda x: nn.Sequential(batch_norm(x), nn.ReLU())(x),
     "batch norm and relu, evaluated": lambda x: nn.Sequential(batch_norm(x), nn.ReLU()).eval()(x),
-    "noisy batch norm": lambda x: {3: nn.NoisyBatchNorm1d, 4: nn.NoisyBatchNorm2d}.get(x.ndim, nn.BatchNorm3d)(16)(x),
+    "batch norm of power 1": lambda x: of_volumes_none(x, nn.LpBatchNorm1d, nn.LpBatchNorm2d),
+    "batch norm of power infinity": lambda x: of_volumes_none(x, nn.LpBatchNorm1d, nn.LpBatchNorm2d, p=math.inf),
+    "noisy batch norm": lambda x: of_volumes_none(x, nn.NoisyBatchNorm1d, nn.NoisyBatchNorm2d),
     "group norm": lambda x: nn.GroupNorm(4, 16)(x),
     "group norm and relu": lambda x: nn.Sequential(nn.GroupNorm(4, 16), nn.ReLU())(x),
     "instance norm": lambda x: instance_norm(x, affine=True)(x),
     "instance norm, evaluated": lambda x: instance_norm(x, track_running_stats=True).eval()(x),
     "instance norm and relu": lambda x: nn.Sequential(instance_norm(x), nn.ReLU())(x),
     "the end of a residual block": lambda x: residual(batch_norm(x), x, x * 0.5),
+    "the end of a residual block with groups": lambda x: residual(nn.GroupNorm(4, 16), x, x * 0.5),
 }
 # These work with NumPy's arrays, which lie in the same order: bools that choose, and what is chosen.
 OF_NUMPY = ("where", "pow", "maximum", "minimum")

@@ -116,10 +116,10 @@ def test_what_is_folded_is_worked_out_in_double_precision_and_rounded_once(rng):
     assert (fused.bias.numpy() == shift.astype("f4")).all()
 
 
-def test_noisy_ones_are_silent_in_evaluation(rng):
-    model = trained(
-        rng, nn.Sequential(nn.Conv2d(2, 3, 3), nn.NoisyBatchNorm2d(3), nn.Flatten(), nn.NoisyBatchNorm1d(27))
-    )
+@pytest.mark.parametrize("kind", ["Noisy", "Lp"])
+def test_other_kinds_are_batch_norm_in_evaluation(rng, kind):
+    of_images, of_rows = (getattr(nn, f"{kind}BatchNorm{n}d") for n in (2, 1))
+    model = trained(rng, nn.Sequential(nn.Conv2d(2, 3, 3), of_images(3), nn.Flatten(), of_rows(27)))
     fused = fuse_bn(model)
     assert kinds(fused) == [nn.Conv2d, nn.Identity, nn.Flatten, ChannelAffine]
     assert_equal_results(fused, model, data(rng, 4, 2, 5, 5))

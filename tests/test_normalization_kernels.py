@@ -71,7 +71,10 @@ def test_a_constant_column_becomes_beta():
 
 
 # which output may be written over which input, by their places among the arguments
-OVER = {"batch_norm_backward": (0, 3), "batch_norm_add_relu_backward": (1, 4), "batch_norm_inference_backward": (0, 3)}
+OVER = {
+    "batch_norm_backward": (0, 3), "batch_norm_add_relu_backward": (1, 4), "batch_norm_inference_backward": (0, 3),
+    "l1_batch_norm_backward": (0, 3), "linf_batch_norm_backward": (0, 3),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", OVER)

@@ -223,6 +223,7 @@ DIFFERENCES = {
         (F + "f.embedding(t.tensor([1], dtype=t.uint8), t.ones(2, 1))", RuntimeError, [[1]]),
         (F + "f.one_hot(t.tensor([1], dtype=t.int32))", RuntimeError, [[0, 1]]),
         (F + "f.layer_norm(t.ones(1, 2), 2)", TypeError, [[0, 0]]),
+        (F + "f.rms_norm(t.zeros(1, 2), 2)", TypeError, [[0, 0]]),
     ],
     "embeddings have dense gradients, and no norm that is kept to": [
         ("t.nn.Embedding(2, 1, sparse=True).sparse", True, NotImplementedError),

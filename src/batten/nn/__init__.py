@@ -15,6 +15,7 @@ from .instance_norm import *
 from .layer_norm import *
 from .linear import *
 from .loss import *
+from .lp_batch_norm import *
 from .module import *
 from .noisy_batch_norm import *
 from .padding import *

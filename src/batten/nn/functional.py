@@ -49,6 +49,7 @@ from .embedding import one_hot as one_hot
 from .group_norm import group_norm as group_norm
 from .instance_norm import instance_norm as instance_norm
 from .layer_norm import layer_norm as layer_norm
+from .layer_norm import rms_norm as rms_norm
 from .linear import bilinear as bilinear
 from .linear import linear as linear
 from .loss import binary_cross_entropy as binary_cross_entropy

@@ -2,7 +2,8 @@
 
     Conv1d | 2d | 3d, ReLU               the relu is applied where the convolution writes its result
     BatchNorm1d | 2d | 3d, ReLU          x is normalized and bent in one pass, and so is its gradient
-    ChannelAffine, ReLU                  the same, for what is left of the former in evaluation (nn.utils.fuse_bn)
+    LpBatchNorm1d | 2d, ReLU             the same
+    ChannelAffine, ReLU                  the same, for what is left of these in evaluation (nn.utils.fuse_bn)
     GroupNorm, ReLU                      the same
     InstanceNorm1d | 2d | 3d, ReLU       the same
     Linear, ReLU | Sigmoid | Tanh        the activation is applied where gemm writes its result
@@ -21,11 +22,12 @@ from typing import TYPE_CHECKING, Any
 
 from .. import operations
 from .activation import ReLU, Sigmoid, Tanh
-from .batch_norm import BatchNorm1d, BatchNorm2d, BatchNorm3d, BatchNormModule, ChannelAffine, Folded
+from .batch_norm import BatchNorm1d, BatchNorm2d, BatchNorm3d, ChannelAffine, Folded
 from .convolution import Conv1d, Conv2d, Conv3d
 from .group_norm import GroupNorm
 from .instance_norm import InstanceNorm1d, InstanceNorm2d, InstanceNorm3d
 from .linear import Identity, Linear
+from .lp_batch_norm import LpBatchNorm1d, LpBatchNorm2d
 from .module import Module
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ FUSIONS: dict[Any, dict[Any, str]] = {
     BatchNorm1d: {ReLU: "relu"},
     BatchNorm2d: {ReLU: "relu"},
     BatchNorm3d: {ReLU: "relu"},
+    LpBatchNorm1d: {ReLU: "relu"},
+    LpBatchNorm2d: {ReLU: "relu"},
     ChannelAffine: {ReLU: "relu"},
     GroupNorm: {ReLU: "relu"},
     InstanceNorm1d: {ReLU: "relu"},
@@ -49,6 +53,11 @@ FUSIONS: dict[Any, dict[Any, str]] = {
     Linear: {ReLU: "relu", Sigmoid: "sigmoid", Tanh: "tanh"},
 }
 BETWEEN: tuple[Any, ...] = (Identity, Folded)
+SUMMED = (  # with another tensor before the relu
+    *(BatchNorm1d, BatchNorm2d, BatchNorm3d),
+    GroupNorm,
+    *(InstanceNorm1d, InstanceNorm2d, InstanceNorm3d),
+)
 CALL = Module.__call__
 FORWARD = {kind: kind.forward for first in FUSIONS for kind in (first, *FUSIONS[first], *BETWEEN)}
 
@@ -60,7 +69,7 @@ def fused(first: Any, second: Any) -> str | None:
 
 
 def residual(norm: Any, input: Tensor, z: Tensor) -> Tensor:
-    """relu(norm(input) + z): the end of a residual block, in one pass where norm is a BatchNorm of the table.
+    """relu(norm(input) + z): the end of a residual block, in one pass where norm is one of SUMMED.
 
     >>> import batten
     >>> from batten.nn.fusion import residual
@@ -69,7 +78,7 @@ def residual(norm: Any, input: Tensor, z: Tensor) -> Tensor:
             [1.5000]])
     """
     alike = input.shape == z.shape and input.dtype == z.dtype
-    if alike and type(norm) in FUSIONS and isinstance(norm, BatchNormModule) and as_defined(norm):
+    if alike and type(norm) in SUMMED and as_defined(norm):
         return norm._activated(input, "relu", z)
     return operations.relu(norm(input) + z)
 
