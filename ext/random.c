@@ -22,20 +22,23 @@
 /* Vector operations that an element of a group costs, about. */
 enum { COST = 32 };
 
-/* The group's words as elements of `make`, for every group of y. */
+/* The group's words as elements of `make`, which `put` writes to y from its element `at` on, for every group of y. */
 /* clang-format off */
-#define EACH_GROUP(y, n, make)                                                                   \
+#define EACH_GROUP_PUT(y, n, make, put)                                                          \
     do {                                                                                         \
         const size_t each = WORDS * LANES * sizeof(uint32_t) / sizeof *(y);                      \
         PARALLEL(COST * (n), for (size_t group = 0; group < blocks_of(n, each); group++) {       \
             uint32_t words[WORDS][LANES];                                                        \
             __typeof__(*(y)) made[WORDS * LANES * sizeof(uint32_t) / sizeof *(y)];               \
+            const size_t at = group * each;                                                      \
+            const size_t count = smaller(each, (n) - at);                                        \
             philox_group(words, group, key, call);                                               \
             make;                                                                                \
-            memcpy((y) + group * each, made, smaller(each, (n) - group * each) * sizeof *(y));   \
+            put;                                                                                 \
         });                                                                                      \
     } while (0)
 /* clang-format on */
+#define EACH_GROUP(y, n, make) EACH_GROUP_PUT(y, n, make, memcpy((y) + at, made, count * sizeof *(y)))
 
 /* How many elements of type real a block gives, and the words that each takes. */
 enum { REALS = 16 / sizeof(real), REAL_WORDS = sizeof(real) / 4, F32 = sizeof(real) == 4 };
@@ -104,11 +107,30 @@ static void make_uniform(real *y, uint32_t words[WORDS][LANES], real low, real s
     }
 }
 
+/* The largest number that is drawn from [a, b). */
+static real below(real a, real b)
+{
+    return a < b ? (real)(F32 ? nextafterf(b, a) : nextafter(b, a)) : a;
+}
+
 void KERNEL(uniform)(real *y, size_t n, double low, double high, uint64_t key, uint64_t call)
 {
-    const real a = (real)low, b = (real)high;
-    const real last = a < b ? (real)(F32 ? nextafterf(b, a) : nextafter(b, a)) : a;
+    const real a = (real)low, b = (real)high, last = below(a, b);
     EACH_GROUP(y, n, make_uniform(made, words, a, b - a, last));
+}
+
+static inline void add(real *y, const real *x, const real *made, size_t n)
+{
+    PRAGMA(omp simd)
+    for (size_t i = 0; i < n; i++)
+        y[i] = x[i] + made[i];
+}
+
+/* y = x + what uniform makes; element i is the i-th in memory.  y may be x. */
+void KERNEL(add_uniform)(real *y, const real *x, size_t n, double low, double high, uint64_t key, uint64_t call)
+{
+    const real a = (real)low, b = (real)high, last = below(a, b);
+    EACH_GROUP_PUT(y, n, make_uniform(made, words, a, b - a, last), add(y + at, x + at, made, count));
 }
 
 /* -log(u) for normal u <= 1.  u = 2^e m with m within a factor sqrt 2 of one, and
@@ -183,4 +205,25 @@ static void make_normal(real *y, uint32_t words[WORDS][LANES], real mean, real s
 void KERNEL(normal)(real *y, size_t n, double mean, double std, uint64_t key, uint64_t call)
 {
     EACH_GROUP(y, n, make_normal(made, words, (real)mean, (real)std));
+}
+
+/* y = x + std z: the sum of x and what normal makes of mean 0, to the bit.  Element i is the i-th in memory.
+ * y may be x. */
+void KERNEL(add_normal)(real *y, const real *x, size_t n, double std, uint64_t key, uint64_t call)
+{
+    EACH_GROUP_PUT(y, n, make_normal(made, words, 0, (real)std), add(y + at, x + at, made, count));
+}
+
+static inline void multiply(real *y, const real *x, const real *made, size_t n)
+{
+    PRAGMA(omp simd)
+    for (size_t i = 0; i < n; i++)
+        y[i] = x[i] * made[i];
+}
+
+/* y = x m, m = 1 + std z: the product of x and what normal makes of mean 1, and in the same way dx = dy m, whose m
+ * is made again.  y may be x. */
+void KERNEL(multiply_normal)(real *y, const real *x, size_t n, double std, uint64_t key, uint64_t call)
+{
+    EACH_GROUP_PUT(y, n, make_normal(made, words, 1, (real)std), multiply(y + at, x + at, made, count));
 }
