@@ -30,12 +30,24 @@ class L1BatchNorm2d(torch.nn.BatchNorm2d):
         return d * scale + self.bias[:, None, None]
 
 
+class GaussianNoise(torch.nn.Module):
+    """Which torch has not, either."""
+
+    def __init__(self, std: float) -> None:
+        super().__init__()
+        self.std = std
+
+    def forward(self, x: Any) -> Any:
+        return x + self.std * torch.randn_like(x)
+
+
 class Eager:
     """torch as people use it, and models for it."""
 
     models = torch_models
     images_lie = features_lie = torch.contiguous_format
     L1BatchNorm2d = L1BatchNorm2d
+    GaussianNoise = GaussianNoise
 
     def __getattr__(self, name: str) -> Any:
         return getattr(torch, name)

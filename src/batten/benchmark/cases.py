@@ -11,7 +11,8 @@ that speaks otherwise has a function of the same name and sizes in its file unde
 
 Of what is done with images, `torch` says in which order they shall lie in memory: `images_lie`
 those that a network is given, `features_lie` what one layer hands to the next.  And it brings
-its `models`, `residual(norm, x, z)`, the relu of norm(x) + z, and the layer `L1BatchNorm2d(features)`.
+its `models`, `residual(norm, x, z)`, the relu of norm(x) + z, and the layers `L1BatchNorm2d(features)` and
+`GaussianNoise(std)`.
 
 Workers read this file outside of the package, so it imports nothing of batten's.
 """
@@ -195,6 +196,10 @@ def relu(torch: Any, *shape: int) -> Run:
 
 def dropout(torch: Any, *shape: int) -> Run:
     return there_and_back(torch, torch.nn.Dropout(0.5), *shape)
+
+
+def gaussian_noise(torch: Any, *shape: int) -> Run:
+    return there_and_back(torch, torch.GaussianNoise(0.1), *shape)
 
 
 def batch_norm(torch: Any, rows: int, features: int) -> Run:
@@ -582,6 +587,7 @@ CASES = [
     product("NN", 128, 512, 10),
     *(both_ways(relu, n, flops=2, passes=5) for n in (2 * Ki, 64 * Ki, 1 * Mi, 16 * Mi)),
     *(both_ways(dropout, n, flops=2, passes=4 + 2 / 32) for n in (2 * Ki, 64 * Ki, 1 * Mi, 16 * Mi)),  # a bit of mask
+    *(both_ways(gaussian_noise, n, flops=2, passes=4) for n in (64 * Ki, 1 * Mi, 16 * Mi)),
     *(both_ways(batch_norm, *shape, flops=14, passes=8) for shape in ((128, 512), (1024, 1024), (4096, 4096))),
     *(both_ways(batch_norm_relu, *shape, flops=16, passes=8) for shape in ((128, 512), (1024, 1024), (4096, 4096))),
     both_ways(softmax, 256, 1000, flops=8, passes=5),
