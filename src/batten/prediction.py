@@ -81,7 +81,8 @@ def predict(
             of_batch(model, inputs[first : first + batch_size], samples, classifier)
             for first in range(0, max(len(inputs), 1), batch_size)
         ]
-    return Prediction(*[None if part[0] is None else wrap(np.concatenate(part)) for part in zip(*batches, strict=True)])
+    parts: list[Any] = [None if part[0] is None else wrap(np.concatenate(part)) for part in zip(*batches, strict=True)]
+    return Prediction(*parts)
 
 
 def of_batch(model: nn.Module, x: Tensor, samples: int, classifier: bool) -> tuple[np.ndarray | None, ...]:
