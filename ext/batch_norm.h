@@ -1,6 +1,5 @@
 /* What the kinds of batch normalization share (normalization.c, lp_norm.c), which differ in the deviation that
- * a column is divided by: where tiles leave their sums, what forward keeps of a column, and how the running
- * statistics follow. */
+ * a column is divided by: what forward keeps of a column, and how the running statistics follow. */
 #ifndef BATTEN_BATCH_NORM_H
 #define BATTEN_BATCH_NORM_H
 
@@ -10,24 +9,6 @@
 static inline size_t work(size_t operations, size_t rows, size_t cols)
 {
     return tiles(rows, cols) > 1 ? operations * rows * cols : 0;
-}
-
-static inline double *sums_of_tile(double *scratch, struct tile t, size_t cols)
-{
-    return scratch + t.row / tile_rows(cols) * 2 * cols + t.column;
-}
-
-/* The sums over all tiles of some columns, from the top down, in the place of the first tiles'. */
-static inline void add_tiles(double *scratch, size_t begin, size_t end, size_t rows, size_t cols)
-{
-    for (size_t block = 1; block < tiles_down(rows, cols); block++) {
-        const double *const sums = scratch + block * 2 * cols;
-        PRAGMA(omp simd)
-        for (size_t j = begin; j < end; j++) {
-            scratch[j] += sums[j];
-            scratch[cols + j] += sums[cols + j];
-        }
-    }
 }
 
 static inline void gather_tile(double *scratch, const real *x, struct tile t, size_t cols)

@@ -229,6 +229,25 @@ static void sum_tile_backward(double *first, double *second, const real *dy, con
         sum_tile(first, second, x, dy, c, t, cols, OF_DY);
 }
 
+/* The place in scratch, (2, cols) for each row of tiles, where a tile leaves its sums. */
+static inline double *sums_of_tile(double *scratch, struct tile t, size_t cols)
+{
+    return scratch + t.row / tile_rows(cols) * 2 * cols + t.column;
+}
+
+/* The sums over all tiles of some columns, from the top down, in the place of the first tiles'. */
+static inline void add_tiles(double *scratch, size_t begin, size_t end, size_t rows, size_t cols)
+{
+    for (size_t block = 1; block < tiles_down(rows, cols); block++) {
+        const double *const sums = scratch + block * 2 * cols;
+        PRAGMA(omp simd)
+        for (size_t j = begin; j < end; j++) {
+            scratch[j] += sums[j];
+            scratch[cols + j] += sums[cols + j];
+        }
+    }
+}
+
 /* Without rows all sums are nought. */
 static void no_gradients(real *dgamma, real *dbeta, size_t cols)
 {
@@ -265,6 +284,17 @@ static void write_tile(real *y, const real *x, const real *z, const struct colum
         write_rows(y, x, z, c, t, cols, 1, 0);
     else
         write_rows(y, x, z, c, t, cols, 0, 0);
+}
+
+/* dz = dy where relu let y through */
+static inline void stop_rows(real *dz, const real *dy, const real *y, struct tile t, size_t cols)
+{
+    for (size_t i = 0; i < t.height; i++) {
+        const size_t at = (t.row + i) * cols + t.column;
+        PRAGMA(omp simd)
+        for (size_t j = 0; j < t.width; j++)
+            dz[at + j] = y[at + j] <= 0 ? 0 : dy[at + j];
+    }
 }
 
 #endif

@@ -1,4 +1,5 @@
-/* Group normalization (Wu & He 2018): the channels of an image in groups, each by its own statistics.
+/* Group normalization (Wu & He 2018): the channels of an image in groups, each by its own statistics; by itself,
+ * with a relu behind it, or with another image added before that relu.
  *
  *     mean[n][g], var[n][g]: of the elements x[n][i][j] of all pixels i and all channels j of group g
  *     y[n][i][j] = act(gamma[j] (x[n][i][j] - mean[n][g]) rstd[n][g] + beta[j]),    rstd = 1 / sqrt(var + eps)
@@ -11,8 +12,11 @@
  *     n m var = sum_j (sum_i (x[i][j] - mean_j)^2 + n (mean_j - mean)^2)     m channels, n pixels,
  *
  * and with a mean, a scale and a shift for each channel the second walk is the same, too.
- * Threads take whole images; what is summed over images, dgamma and dbeta, is added from
- * the first to the last. */
+ * A group of one channel (instance normalization, Ulyanov et al. 2016) has that channel's.
+ *
+ * Threads take whole images, or share the tiles of one after the other where images are
+ * large or few; the sums of tiles are added from the top down either way.  What is summed
+ * over images, dgamma and dbeta, is added from the first to the last. */
 #include "columns.h"
 
 struct image {
@@ -24,24 +28,75 @@ static size_t channels_of_group(struct image s)
     return s.groups ? s.channels / s.groups : 0;
 }
 
-/* mean and rstd (groups) from sums (2, channels) of d and d^2. */
-static void finish_groups(double *mean, double *rstd, const double *sums, const real *x, struct image s, double eps)
+static size_t size_of(struct image s)
+{
+    return s.pixels * s.channels;
+}
+
+/* Whether a team shares each image.  Waiting for each other thrice costs as much as some
+ * thousand elements; against that stands what leaves the cache of one thread between the
+ * walks, or, with images for few threads, what the others could have done. */
+static int is_shared(struct image s, size_t images)
+{
+    enum { LARGE = 1 << 18, SOME = 1 << 15, FEW = 4 };
+    return tiles(s.pixels, s.channels) > 1 && size_of(s) > (images < FEW ? SOME : LARGE);
+}
+
+/* of_groups[g] = the sum over g's channels of gamma v */
+static void add_channels(double *of_groups, const double *v, const real *gamma, struct image s)
 {
     const size_t width = channels_of_group(s);
-    const double n = (double)s.pixels;
+    if (width == 1) {
+        PRAGMA(omp simd)
+        for (size_t g = 0; g < s.groups; g++)
+            of_groups[g] = (gamma ? gamma[g] : 1) * v[g];
+        return;
+    }
     for (size_t g = 0; g < s.groups; g++) {
-        const size_t first = g * width, last = first + width;
-        double center = 0, spread = 0;
-        for (size_t j = first; j < last; j++)
-            center += x[j] + sums[j] / n;
-        center /= (double)width;
-        for (size_t j = first; j < last; j++) {
-            const double d = sums[j] / n, apart = x[j] + d - center;
-            spread += sums[s.channels + j] / n - d * d + apart * apart;
-        }
-        spread /= (double)width;
-        mean[g] = center;
-        rstd[g] = 1 / sqrt((spread < 0 ? 0 : spread) + eps);
+        double sum = 0;
+        PRAGMA(omp simd reduction(+ : sum))
+        for (size_t j = g * width; j < (g + 1) * width; j++)
+            sum += (gamma ? gamma[j] : 1) * v[j];
+        of_groups[g] = sum;
+    }
+}
+
+/* The groups' numbers for each of some channels: in `room`, or where they are if each channel is a group. */
+static const double *of_channels(double *room, const double *of_groups, size_t begin, size_t n, struct image s)
+{
+    const size_t width = channels_of_group(s);
+    if (width == 1)
+        return of_groups + begin;
+    for (size_t j = 0, g = begin / width; j < n; g++)
+        for (const size_t end = smaller((g + 1) * width - begin, n); j < end; j++)
+            room[j] = of_groups[g];
+    return room;
+}
+
+/* mean and rstd (groups) from sums (2, channels) of d and d^2, which become each channel's mean and variance. */
+static void finish_groups(double *mean, double *rstd, double *sums, const real *x, struct image s, double eps)
+{
+    const size_t width = channels_of_group(s);
+    const double a_pixel = 1 / (double)s.pixels, a_channel = 1 / (double)width;
+    double *const center = sums, *const spread = sums + s.channels;
+    PRAGMA(omp simd)
+    for (size_t j = 0; j < s.channels; j++) {
+        const double d = sums[j] * a_pixel;
+        center[j] = x[j] + d;
+        spread[j] = spread[j] * a_pixel - d * d;
+    }
+    add_channels(mean, center, NULL, s);
+    for (size_t g = 0; g < (width > 1 ? s.groups : 0); g++) {
+        mean[g] /= (double)width;
+        PRAGMA(omp simd)
+        for (size_t j = g * width; j < (g + 1) * width; j++)
+            spread[j] += (center[j] - mean[g]) * (center[j] - mean[g]);
+    }
+    add_channels(rstd, spread, NULL, s);
+    PRAGMA(omp simd)
+    for (size_t g = 0; g < s.groups; g++) {
+        const double var = rstd[g] * a_channel;
+        rstd[g] = 1 / sqrt((var < 0 ? 0 : var) + eps);
     }
 }
 
@@ -49,71 +104,170 @@ static void finish_groups(double *mean, double *rstd, const double *sums, const 
 static void load_groups(struct columns *c, const double *mean, const double *rstd, const real *gamma, const real *beta,
                         struct tile t, struct image s)
 {
-    const size_t width = channels_of_group(s);
-    for (size_t j = 0, g = t.column / width, end; j < t.width; g++) {
-        const double center = mean[g], scale = rstd[g];
-        end = smaller((g + 1) * width - t.column, t.width);
-        PRAGMA(omp simd)
-        for (size_t k = j; k < end; k++) {
-            const double slope = (gamma ? gamma[t.column + k] : 1) * scale;
-            c->mean[k] = (real)center;
-            c->scale[k] = (real)slope;
-            c->shift[k] = (real)((beta ? beta[t.column + k] : 0) + ((real)center - center) * slope);
-        }
-        j = end;
+    double room[2][2 * COLUMNS];
+    const double *const center = of_channels(room[0], mean, t.column, t.width, s);
+    const double *const scale = of_channels(room[1], rstd, t.column, t.width, s);
+    PRAGMA(omp simd)
+    for (size_t j = 0; j < t.width; j++) {
+        const double slope = (gamma ? gamma[t.column + j] : 1) * scale[j];
+        c->mean[j] = (real)center[j];
+        c->scale[j] = (real)slope;
+        c->shift[j] = (real)((beta ? beta[t.column + j] : 0) + ((real)center[j] - center[j]) * slope);
     }
 }
 
-/* sums (2, channels) += those of a tile, dy NULL for the sums of x. */
+/* sums (2, channels) of a tile are added to those of the tiles above it; dy NULL for the sums of x. */
 static void add_tile(double *sums, const real *dy, const real *x, struct columns *c, struct tile t, struct image s,
                      int relu)
 {
-    double of_tile[2][2 * COLUMNS];
+    double below[2][2 * COLUMNS];
+    double *const above[2] = {sums + t.column, sums + s.channels + t.column};
+    double *const first = t.row ? below[0] : above[0], *const second = t.row ? below[1] : above[1];
     if (dy)
-        sum_tile_backward(of_tile[0], of_tile[1], dy, x, c, t, s.channels, relu);
+        sum_tile_backward(first, second, dy, x, c, t, s.channels, relu);
     else
-        sum_tile_forward(of_tile[0], of_tile[1], x, t, s.channels);
-    sums += t.column;
+        sum_tile_forward(first, second, x, t, s.channels);
     PRAGMA(omp simd)
-    for (size_t j = 0; j < t.width; j++) {
-        sums[j] += of_tile[0][j];
-        sums[s.channels + j] += of_tile[1][j];
+    for (size_t j = 0; j < (t.row ? t.width : 0); j++) {
+        above[0][j] += below[0][j];
+        above[1][j] += below[1][j];
     }
 }
 
-static void normalize_image(real *y, double *mean, double *rstd, const real *x, const real *gamma, const real *beta,
-                            double *sums, struct image s, double eps, int relu)
+/* ---- forward ---- */
+
+/* Where the arrays of an image begin; z, gamma and beta may be NULL. */
+struct forward {
+    real *y;
+    double *mean, *rstd;
+    const real *x, *z, *gamma, *beta;
+    double *sums;
+};
+
+static struct forward forward_at(struct forward a, size_t i, struct image s)
+{
+    const size_t at = i * size_of(s);
+    return (struct forward){a.y + at, a.mean + i * s.groups,      a.rstd + i * s.groups,
+                            a.x + at, a.z ? a.z + at : NULL,      a.gamma,
+                            a.beta,   a.sums + i * 2 * s.channels};
+}
+
+static void normalize_image(struct forward a, struct image s, double eps, int relu)
+{
+    const size_t across = tiles_across(s.channels), n = tiles(s.pixels, s.channels);
+    struct columns c;
+    for (size_t i = 0; i < n; i++)
+        add_tile(a.sums, NULL, a.x, NULL, tile_at(i, s.pixels, s.channels), s, 0);
+    finish_groups(a.mean, a.rstd, a.sums, a.x, s, eps);
+    for (size_t j = 0; j < across; j++) {
+        load_groups(&c, a.mean, a.rstd, a.gamma, a.beta, tile_at(j, s.pixels, s.channels), s);
+        for (size_t i = j; i < n; i += across)
+            write_tile(a.y, a.x, a.z, &c, tile_at(i, s.pixels, s.channels), s.channels, relu);
+    }
+}
+
+static void gather_tile(double *sums, const real *x, struct tile t, struct image s)
+{
+    double *const first = sums_of_tile(sums, t, s.channels);
+    sum_tile_forward(first, first + s.channels, x, t, s.channels);
+}
+
+static void normalize_tile(struct forward a, struct tile t, struct image s, int relu)
+{
+    struct columns c;
+    load_groups(&c, a.mean, a.rstd, a.gamma, a.beta, t, s);
+    write_tile(a.y, a.x, a.z, &c, t, s.channels, relu);
+}
+
+/* normalize_image by a team, each member of which calls this; sums (2, channels) for each row of tiles. */
+static void share_image(struct forward a, struct image s, double eps, int relu)
 {
     const size_t n = tiles(s.pixels, s.channels);
-    struct columns c;
-    memset(sums, 0, 2 * s.channels * sizeof(double));
-    for (size_t i = 0; i < n; i++)
-        add_tile(sums, NULL, x, NULL, tile_at(i, s.pixels, s.channels), s, 0);
-    finish_groups(mean, rstd, sums, x, s, eps);
-    for (size_t i = 0; i < n; i++) {
-        const struct tile t = tile_at(i, s.pixels, s.channels);
-        load_groups(&c, mean, rstd, gamma, beta, t, s);
-        write_tile(y, x, NULL, &c, t, s.channels, relu);
+    SHARED(for (size_t i = 0; i < n; i++) gather_tile(a.sums, a.x, tile_at(i, s.pixels, s.channels), s);)
+    SHARED(for (size_t j = 0; j < s.channels; j += FINISHED)
+               add_tiles(a.sums, j, smaller(j + FINISHED, s.channels), s.pixels, s.channels);)
+    ALONE(finish_groups(a.mean, a.rstd, a.sums, a.x, s, eps);)
+    SHARED(for (size_t i = 0; i < n; i++) normalize_tile(a, tile_at(i, s.pixels, s.channels), s, relu);)
+}
+
+/* Both of the kernels below. */
+static void normalize(struct forward a, size_t images, struct image s, double eps, int relu)
+{
+    if (!size_of(s)) {
+        for (size_t i = 0; i < images * s.groups; i++)
+            a.mean[i] = 0, a.rstd[i] = 1;
+        return;
     }
+    if (is_shared(s, images)) {
+        TEAM(3 * images * size_of(s), for (size_t i = 0; i < images; i++) {
+            struct forward one = forward_at(a, i, s);
+            one.sums = a.sums;
+            share_image(one, s, eps, relu);
+        });
+        return;
+    }
+    PARALLEL(images > 1 ? 3 * images * size_of(s) : 0, for (size_t i = 0; i < images; i++)
+        normalize_image(forward_at(a, i, s), s, eps, relu););
 }
 
 /* y (images, pixels, channels); with relu, what is negative becomes nought.  mean, rstd
  * (images, groups) are for backward.  gamma, beta (channels) may be NULL.  scratch: 2
- * channels doubles for each image.  Without pixels mean is 0 and rstd 1. */
+ * channels doubles for each image and each row of tiles in one.  Without pixels mean is
+ * 0 and rstd 1. */
 void KERNEL(group_norm)(real *y, double *mean, double *rstd, const real *x, const real *gamma, const real *beta,
                         double *scratch, size_t images, size_t pixels, size_t channels, size_t groups, double eps,
                         int relu)
 {
-    const struct image s = {pixels, channels, groups};
-    const size_t size = pixels * channels;
-    if (!size) {
-        for (size_t i = 0; i < images * groups; i++)
-            mean[i] = 0, rstd[i] = 1;
-        return;
+    normalize((struct forward){y, mean, rstd, x, NULL, gamma, beta, scratch}, images,
+              (struct image){pixels, channels, groups}, eps, relu);
+}
+
+/* The same with z (images, pixels, channels) added before relu. */
+void KERNEL(group_norm_add_relu)(real *y, double *mean, double *rstd, const real *x, const real *z, const real *gamma,
+                                 const real *beta, double *scratch, size_t images, size_t pixels, size_t channels,
+                                 size_t groups, double eps)
+{
+    normalize((struct forward){y, mean, rstd, x, z, gamma, beta, scratch}, images,
+              (struct image){pixels, channels, groups}, eps, 1);
+}
+
+/* ---- backward ---- */
+
+/* Where the arrays of an image begin; gamma and beta may be NULL, and z's gradient dz with the result y. */
+struct backward {
+    real *dx, *dz;
+    const real *dy, *y, *x;
+    const double *mean, *rstd;
+    const real *gamma, *beta;
+    double *sums, *offset, *slope;
+};
+
+static struct backward backward_at(struct backward a, size_t i, struct image s)
+{
+    const size_t at = i * size_of(s), groups = i * s.groups;
+    return (struct backward){a.dx + at,
+                             a.dz ? a.dz + at : NULL,
+                             a.dy + at,
+                             a.y ? a.y + at : NULL,
+                             a.x + at,
+                             a.mean + groups,
+                             a.rstd + groups,
+                             a.gamma,
+                             a.beta,
+                             a.sums + i * 2 * s.channels,
+                             a.offset + groups,
+                             a.slope + groups};
+}
+
+/* From the sums of dy d those of dy xhat, as below; the compiler is told of groups of one channel. */
+static inline __attribute__((always_inline)) void scale_sums(struct backward a, struct image s, const size_t width)
+{
+    double *const dy = a.sums, *const dy_d = a.sums + s.channels;
+    for (size_t g = 0; g < s.groups; g++) {
+        const double rstd = a.rstd[g], excess = a.mean[g] - (real)a.mean[g];
+        for (size_t j = g * width; j < (g + 1) * width; j++)
+            dy_d[j] = rstd * (dy_d[j] - excess * dy[j]);
     }
-    PARALLEL(images > 1 ? 3 * images * size : 0, for (size_t i = 0; i < images; i++)
-        normalize_image(y + i * size, mean + i * groups, rstd + i * groups, x + i * size, gamma, beta,
-                        scratch + i * 2 * channels, s, eps, relu););
 }
 
 /* With g = gamma dy, dy stopped where relu did, and xhat = (x - mean) rstd,
@@ -123,31 +277,26 @@ void KERNEL(group_norm)(real *y, double *mean, double *rstd, const real *x, cons
  *
  * d = x - r is taken with the rounded mean r, so that xhat = rstd (d - (mean - r)) and
  *
- *     sums[0] = sum_i dy,    sums[1] = sum_i dy xhat = rstd (sum_i dy d - (mean - r) sum_i dy)
+ *     sum dy xhat = rstd (sum dy d - (mean - r) sum dy)
  *     dx = dy scale - d slope - offset.
  *
- * sums (4, channels) are these two and each channel's offset and slope. */
-static void finish_groups_backward(double *sums, const double *mean, const double *rstd, const real *gamma,
-                                   struct image s)
+ * sums (2, channels) are those of dy and dy d, and become those of dy and dy xhat; slope and offset are a group's. */
+static void finish_groups_backward(struct backward a, struct image s)
 {
-    const size_t width = channels_of_group(s);
-    const double n = (double)s.pixels * (double)width;
-    double *const of_dy = sums, *const of_dy_xhat = sums + s.channels, *const offset = sums + 2 * s.channels,
-                  *const slope = sums + 3 * s.channels;
+    const double share = 1 / ((double)s.pixels * (double)channels_of_group(s));
+    add_channels(a.offset, a.sums, a.gamma, s);
+    add_channels(a.slope, a.sums + s.channels, a.gamma, s);
+    PRAGMA(omp simd)
     for (size_t g = 0; g < s.groups; g++) {
-        const size_t first = g * width, last = first + width;
-        const double excess = mean[g] - (real)mean[g];
-        double total = 0, along = 0;
-        for (size_t j = first; j < last; j++) {
-            of_dy_xhat[j] = rstd[g] * (of_dy_xhat[j] - excess * of_dy[j]);
-            total += (gamma ? gamma[j] : 1) * of_dy[j];
-            along += (gamma ? gamma[j] : 1) * of_dy_xhat[j];
-        }
-        for (size_t j = first; j < last; j++) {
-            slope[j] = rstd[g] * rstd[g] * along / n;
-            offset[j] = rstd[g] * total / n - slope[j] * excess;
-        }
+        const double excess = a.mean[g] - (real)a.mean[g], total = a.offset[g];
+        const double along = a.rstd[g] * (a.slope[g] - excess * total);
+        a.slope[g] = a.rstd[g] * a.rstd[g] * along * share;
+        a.offset[g] = a.rstd[g] * total * share - a.slope[g] * excess;
     }
+    if (s.groups == s.channels)
+        scale_sums(a, s, 1);
+    else
+        scale_sums(a, s, channels_of_group(s));
 }
 
 /* dx = dy scale - (x - mean) slope - offset */
@@ -167,37 +316,86 @@ static inline __attribute__((always_inline)) void write_rows_backward(real *dx, 
     }
 }
 
-static void write_tile_backward(real *dx, const real *dy, const real *x, const double *sums, const struct columns *c,
-                                struct tile t, struct image s, int relu)
-{
+/* What the columns of a tile have for dx, beside what they have for y. */
+struct slopes {
     real offset[2 * COLUMNS], slope[2 * COLUMNS];
+};
+
+static void load_slopes(struct slopes *c, struct backward a, struct tile t, struct image s)
+{
+    double room[2][2 * COLUMNS];
+    const double *const offset = of_channels(room[0], a.offset, t.column, t.width, s);
+    const double *const slope = of_channels(room[1], a.slope, t.column, t.width, s);
+    PRAGMA(omp simd)
     for (size_t j = 0; j < t.width; j++) {
-        offset[j] = (real)sums[2 * s.channels + t.column + j];
-        slope[j] = (real)sums[3 * s.channels + t.column + j];
+        c->offset[j] = (real)offset[j];
+        c->slope[j] = (real)slope[j];
     }
-    if (relu)
-        write_rows_backward(dx, dy, x, c, offset, slope, t, s.channels, 1);
-    else
-        write_rows_backward(dx, dy, x, c, offset, slope, t, s.channels, 0);
 }
 
-static void normalize_image_backward(real *dx, double *sums, const real *dy, const real *x, const double *mean,
-                                     const double *rstd, const real *gamma, const real *beta, struct image s, int relu)
+static void write_tile_backward(struct backward a, const struct columns *c, const struct slopes *of, struct tile t,
+                                struct image s, int relu)
+{
+    const real *const dy = a.dz ? a.dz : a.dy;
+    if (relu)
+        write_rows_backward(a.dx, dy, a.x, c, of->offset, of->slope, t, s.channels, 1);
+    else
+        write_rows_backward(a.dx, dy, a.x, c, of->offset, of->slope, t, s.channels, 0);
+}
+
+static void normalize_image_backward(struct backward a, struct image s, int relu)
+{
+    const size_t across = tiles_across(s.channels), n = tiles(s.pixels, s.channels);
+    struct columns c;
+    struct slopes of;
+    for (size_t j = 0; j < across; j++) {
+        load_groups(&c, a.mean, a.rstd, a.gamma, a.beta, tile_at(j, s.pixels, s.channels), s);
+        for (size_t i = j; i < n; i += across) {
+            const struct tile t = tile_at(i, s.pixels, s.channels);
+            if (a.dz)
+                stop_rows(a.dz, a.dy, a.y, t, s.channels);
+            add_tile(a.sums, a.dz ? a.dz : a.dy, a.x, &c, t, s, relu);
+        }
+    }
+    finish_groups_backward(a, s);
+    for (size_t j = 0; j < across; j++) {
+        if (across > 1)
+            load_groups(&c, a.mean, a.rstd, a.gamma, a.beta, tile_at(j, s.pixels, s.channels), s);
+        load_slopes(&of, a, tile_at(j, s.pixels, s.channels), s);
+        for (size_t i = j; i < n; i += across)
+            write_tile_backward(a, &c, &of, tile_at(i, s.pixels, s.channels), s, relu);
+    }
+}
+
+static void gather_tile_backward(double *sums, struct backward a, struct tile t, struct image s, int relu)
+{
+    struct columns c;
+    double *const first = sums_of_tile(sums, t, s.channels);
+    load_groups(&c, a.mean, a.rstd, a.gamma, a.beta, t, s);
+    if (a.dz)
+        stop_rows(a.dz, a.dy, a.y, t, s.channels);
+    sum_tile_backward(first, first + s.channels, a.dz ? a.dz : a.dy, a.x, &c, t, s.channels, relu);
+}
+
+static void normalize_tile_backward(struct backward a, struct tile t, struct image s, int relu)
+{
+    struct columns c;
+    struct slopes of;
+    load_groups(&c, a.mean, a.rstd, a.gamma, a.beta, t, s);
+    load_slopes(&of, a, t, s);
+    write_tile_backward(a, &c, &of, t, s, relu);
+}
+
+/* normalize_image_backward by a team; tiles has sums (2, channels) for each row of tiles. */
+static void share_image_backward(struct backward a, double *tiles_sums, struct image s, int relu)
 {
     const size_t n = tiles(s.pixels, s.channels);
-    struct columns c;
-    memset(sums, 0, 2 * s.channels * sizeof(double));
-    for (size_t i = 0; i < n; i++) {
-        const struct tile t = tile_at(i, s.pixels, s.channels);
-        load_groups(&c, mean, rstd, gamma, beta, t, s);
-        add_tile(sums, dy, x, &c, t, s, relu);
-    }
-    finish_groups_backward(sums, mean, rstd, gamma, s);
-    for (size_t i = 0; i < n; i++) {
-        const struct tile t = tile_at(i, s.pixels, s.channels);
-        load_groups(&c, mean, rstd, gamma, beta, t, s);
-        write_tile_backward(dx, dy, x, sums, &c, t, s, relu);
-    }
+    SHARED(for (size_t i = 0; i < n; i++)
+               gather_tile_backward(tiles_sums, a, tile_at(i, s.pixels, s.channels), s, relu);)
+    SHARED(for (size_t j = 0; j < s.channels; j += FINISHED)
+               add_tiles(tiles_sums, j, smaller(j + FINISHED, s.channels), s.pixels, s.channels);)
+    ALONE(memcpy(a.sums, tiles_sums, 2 * s.channels * sizeof(double)); finish_groups_backward(a, s);)
+    SHARED(for (size_t i = 0; i < n; i++) normalize_tile_backward(a, tile_at(i, s.pixels, s.channels), s, relu);)
 }
 
 /* dgamma and dbeta of some channels, from the images' sums, which are added in the place of the first one's. */
@@ -208,8 +406,8 @@ static void add_images(real *dgamma, real *dbeta, double *sums, size_t begin, si
     for (size_t i = 1; i < images; i++) {
         PRAGMA(omp simd)
         for (size_t j = begin; j < end; j++) {
-            of_dy[j] += of_dy[i * 4 * channels + j];
-            of_dy_xhat[j] += of_dy_xhat[i * 4 * channels + j];
+            of_dy[j] += of_dy[i * 2 * channels + j];
+            of_dy_xhat[j] += of_dy_xhat[i * 2 * channels + j];
         }
     }
     for (size_t j = begin; j < (dgamma ? end : begin); j++)
@@ -218,21 +416,43 @@ static void add_images(real *dgamma, real *dbeta, double *sums, size_t begin, si
         dbeta[j] = (real)of_dy[j];
 }
 
+/* Both of the kernels below; dz and y may be NULL. */
+static void normalize_backward(struct backward a, real *dgamma, real *dbeta, double *scratch, size_t images,
+                               struct image s, int relu)
+{
+    if (!size_of(s) || !images) {
+        no_gradients(dgamma, dbeta, s.channels);
+        return;
+    }
+    a.sums = scratch;
+    a.offset = a.sums + images * 2 * s.channels;
+    a.slope = a.offset + images * s.groups;
+    if (is_shared(s, images))
+        TEAM(5 * images * size_of(s), for (size_t i = 0; i < images; i++)
+            share_image_backward(backward_at(a, i, s), a.slope + images * s.groups, s, relu););
+    else
+        PARALLEL(images > 1 ? 5 * images * size_of(s) : 0, for (size_t i = 0; i < images; i++)
+            normalize_image_backward(backward_at(a, i, s), s, relu););
+    PARALLEL(2 * images * s.channels, for (size_t j = 0; j < s.channels; j += FINISHED)
+        add_images(dgamma, dbeta, a.sums, j, smaller(j + FINISHED, s.channels), images, s.channels););
+}
+
 /* dx (images, pixels, channels); mean, rstd and gamma as in forward.  dgamma, dbeta, gamma
- * and beta may be NULL; only relu asks for beta.  scratch: 4 channels doubles for each image. */
+ * and beta may be NULL; only relu asks for beta.  scratch: 2 (channels + groups) doubles
+ * for each image, and 2 channels for each row of tiles. */
 void KERNEL(group_norm_backward)(real *dx, real *dgamma, real *dbeta, const real *dy, const real *x, const double *mean,
                                  const double *rstd, const real *gamma, const real *beta, double *scratch,
                                  size_t images, size_t pixels, size_t channels, size_t groups, int relu)
 {
-    const struct image s = {pixels, channels, groups};
-    const size_t size = pixels * channels;
-    if (!size || !images) {
-        no_gradients(dgamma, dbeta, channels);
-        return;
-    }
-    PARALLEL(images > 1 ? 5 * images * size : 0, for (size_t i = 0; i < images; i++)
-        normalize_image_backward(dx + i * size, scratch + i * 4 * channels, dy + i * size, x + i * size,
-                                 mean + i * groups, rstd + i * groups, gamma, beta, s, relu););
-    PARALLEL(2 * images * channels, for (size_t j = 0; j < channels; j += FINISHED)
-        add_images(dgamma, dbeta, scratch, j, smaller(j + FINISHED, channels), images, channels););
+    normalize_backward((struct backward){dx, NULL, dy, NULL, x, mean, rstd, gamma, beta, NULL, NULL, NULL}, dgamma,
+                       dbeta, scratch, images, (struct image){pixels, channels, groups}, relu);
+}
+
+/* The same for group_norm_add_relu, whose result was y; dz is dy where relu let y through. */
+void KERNEL(group_norm_add_relu_backward)(real *dx, real *dz, real *dgamma, real *dbeta, const real *dy, const real *y,
+                                          const real *x, const double *mean, const double *rstd, const real *gamma,
+                                          double *scratch, size_t images, size_t pixels, size_t channels, size_t groups)
+{
+    normalize_backward((struct backward){dx, dz, dy, y, x, mean, rstd, gamma, NULL, NULL, NULL, NULL}, dgamma, dbeta,
+                       scratch, images, (struct image){pixels, channels, groups}, 0);
 }

@@ -50,7 +50,8 @@ typedef real vec __attribute__((vector_size(VBYTES)));
 
 /* TEAM(work, body) wakes a team once for several loops.  Within its body, each
  * SHARED(loop) is shared like a PARALLEL one, and begins when the one before is done;
- * what stands outside of these loops is done by every member.  TEAM_OF has been told its size. */
+ * what stands outside of these loops is done by every member, but ALONE(body) by one, for which
+ * the others wait.  TEAM_OF has been told its size. */
 #define TEAM(work, ...) TEAM_OF(batten_team(work), __VA_ARGS__)
 #define TEAM_OF(size, ...)                              \
     do {                                                \
@@ -65,6 +66,11 @@ typedef real vec __attribute__((vector_size(VBYTES)));
         }                                               \
     } while (0)
 #define SHARED(...) PRAGMA(omp for schedule(static)) __VA_ARGS__
+#define ALONE(...)     \
+    PRAGMA(omp single) \
+    {                  \
+        __VA_ARGS__    \
+    }
 
 /* SHARED_BACK(i, n, body) is such a loop over i < n, in which each member goes back from the end of its part to
  * the beginning: it meets first what it has read last in the loop before, and still has in its cache. */

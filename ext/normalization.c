@@ -107,17 +107,6 @@ static void finish_backward(real *dgamma, real *dbeta, const double *kept, doubl
     }
 }
 
-/* dz = dy where relu let y through */
-static void stop_rows(real *dz, const real *dy, const real *y, struct tile t, size_t cols)
-{
-    for (size_t i = 0; i < t.height; i++) {
-        const size_t at = (t.row + i) * cols + t.column;
-        PRAGMA(omp simd)
-        for (size_t j = 0; j < t.width; j++)
-            dz[at + j] = y[at + j] <= 0 ? 0 : dy[at + j];
-    }
-}
-
 static void stop_and_gather_tile(double *scratch, real *dz, const real *dy, const real *y, const real *x,
                                  const double *kept, const real *gamma, struct tile t, size_t cols, int relu)
 {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
 import pickle
 
@@ -16,7 +17,7 @@ from batten import nn
 from batten.nn.batch_norm import BatchNormAddRelu, BatchNormInferenceRelu, BatchNormRelu, ChannelAffine, Folded
 from batten.nn.convolution import ConvolutionRelu
 from batten.nn.fusion import FUSIONS, fused, residual
-from batten.nn.group_norm import GroupNormRelu
+from batten.nn.group_norm import GroupNormAddRelu, GroupNormRelu
 from batten.nn.linear import ACTIVATED, LinearActivated
 from batten.nn.lp_batch_norm import OPERATIONS
 from batten.nn.normalization import TrackingNormalization
@@ -261,12 +262,20 @@ def test_what_stands_between_and_is_no_mere_identity_is_called(rng):
     assert joined(net(x))
 
 
-def test_neither_the_result_nor_a_mask_is_kept_for_batch_norm_with_relu(rng):
-    x = batten.tensor(rng.standard_normal((400, 50)), requires_grad=True)
-    operation = nn.Sequential(nn.BatchNorm1d(50).double(), nn.ReLU())(x).grad_fn
-    kept = [getattr(operation, slot) for slot in operation.of_class.kept]
-    large = [v for v in kept if isinstance(v, np.ndarray) and v.size >= x.array.size]
-    assert len(large) == 1 and large[0] is x.array
+@pytest.mark.parametrize("kind, statistics", [
+    (nn.BatchNorm2d, 3 * 6),  # mean, rstd, and where relu bends, of each channel
+    (nn.GroupNorm, 2 * 40 * 2 + 6),  # mean and rstd of each group of each image, and the bias, which may change
+    (nn.InstanceNorm2d, 2 * 40 * 6 + 6),
+])  # fmt: skip
+def test_neither_the_result_nor_a_mask_is_kept_for_relu_behind_a_normalization(kind, statistics, rng):
+    x = batten.tensor(rng.standard_normal((40, 6, 5, 7)), requires_grad=True).to(memory_format=batten.channels_last)
+    norm = kind(2, 6) if kind is nn.GroupNorm else kind(6, affine=True)
+    operation = nn.Sequential(norm.double(), nn.ReLU())(x).grad_fn
+    kept = [v for slot in operation.of_class.kept if isinstance(v := getattr(operation, slot), np.ndarray)]
+    own = [p.array for p in (*norm.parameters(), *norm.buffers())]
+    rest = [v for v in kept if not any(np.shares_memory(v, array) for array in (x.array, *own))]
+    assert sum(np.shares_memory(v, x.array) for v in kept) == 1
+    assert sum(v.size for v in rest) == statistics
 
 
 class Spy:
@@ -582,12 +591,23 @@ def step(run, norm, x, z, dy, wanted=(True, True)):
     return [None if a is None else (a.dtype, a.numpy().tobytes()) for a in arrays], repr(y.grad_fn)
 
 
-NORMS = {
-    (37, 5): nn.BatchNorm1d,
-    (2, 5, 3): nn.BatchNorm1d,
-    (3, 5, 4, 2): nn.BatchNorm2d,
-    (2, 5, 2, 3, 2): nn.BatchNorm3d,
-}
+NORMS = [
+    (functools.partial(nn.BatchNorm1d, 5), (37, 5)),
+    (functools.partial(nn.BatchNorm1d, 5), (2, 5, 3)),
+    (functools.partial(nn.BatchNorm2d, 5), (3, 5, 4, 2)),
+    (functools.partial(nn.BatchNorm3d, 5), (2, 5, 2, 3, 2)),
+    (functools.partial(nn.GroupNorm, 1, 5), (37, 5)),
+    (functools.partial(nn.GroupNorm, 5, 5), (3, 5, 4, 2)),
+    (functools.partial(nn.GroupNorm, 4, 24), (2, 24, 2, 3, 2)),
+    (functools.partial(nn.GroupNorm, 3, 1200), (2, 1200, 5)),
+    (functools.partial(nn.InstanceNorm1d, 5, affine=True), (5, 3)),
+    (functools.partial(nn.InstanceNorm1d, 5, affine=True, track_running_stats=True), (2, 5, 3)),
+    (functools.partial(nn.InstanceNorm2d, 5), (3, 5, 4, 2)),
+    (functools.partial(nn.InstanceNorm3d, 5, affine=True, track_running_stats=True), (2, 5, 2, 3, 2)),
+]
+each_norm = pytest.mark.parametrize(
+    ("norm", "shape"), NORMS, ids=[f"{norm.func.__name__}-{shape}" for norm, shape in NORMS]
+)
 
 
 def operands(rng, shape, dtype="float64"):
@@ -597,17 +617,17 @@ def operands(rng, shape, dtype="float64"):
     return x, z, dy
 
 
-def normed(shape, rng, dtype="float64", **settings):
-    norm = NORMS[shape](shape[1], dtype=dtype, **settings)
+def normed(kind, rng, dtype="float64", **settings):
+    norm = kind(dtype=dtype, **settings)
     for p in norm.parameters():
         p.data = batten.tensor(rng.standard_normal(p.shape), dtype=p.dtype)
     return norm
 
 
-@pytest.mark.parametrize("shape", NORMS)
+@each_norm
 @pytest.mark.parametrize("training", [True, False])
-def test_a_residual_sum_has_the_same_bits(shape, training, rng, dtype, isa, threads):
-    norm = normed(shape, rng, dtype).train(training)
+def test_a_residual_sum_has_the_same_bits(norm, shape, training, rng, dtype, isa, threads):
+    norm = normed(norm, rng, dtype).train(training)
     given = operands(rng, shape, dtype)
     expected = step(sum_apart, norm, *given)
     for n in (1, 2, 3, 8):
@@ -615,38 +635,61 @@ def test_a_residual_sum_has_the_same_bits(shape, training, rng, dtype, isa, thre
         assert step(residual, norm, *given) == expected
 
 
-def test_a_residual_sum_of_many_rows(rng, dtype, isa, threads):
-    norm = nn.BatchNorm2d(16, dtype=dtype)
-    given = [np.moveaxis(a, -1, 1) for a in rng.standard_normal((3, 5, 31, 33, 16)).astype(dtype)]
+@pytest.mark.parametrize("kind", [nn.BatchNorm2d, functools.partial(nn.GroupNorm, 4), nn.InstanceNorm2d], ids=str)
+@pytest.mark.parametrize("shape", [(5, 31, 33, 16), (2, 70, 90, 16)])  # (N, H, W, C)
+def test_a_residual_sum_of_many_rows(kind, shape, rng, dtype, isa, threads):
+    norm = kind(16, dtype=dtype)
+    given = [np.moveaxis(a, -1, 1) for a in rng.standard_normal((3, *shape)).astype(dtype)]
     expected = step(sum_apart, norm, *given)
     for n in (1, 2, 3, 8):
         threads(n)
         assert step(residual, norm, *given) == expected
 
 
+BATCH, INSTANCE = functools.partial(nn.BatchNorm2d, 5), functools.partial(nn.InstanceNorm2d, 5)
+GROUP = functools.partial(nn.GroupNorm, 1, 5)
+SETTINGS = [
+    *[(BATCH, settings) for settings in ({}, {"affine": False}, {"bias": False}, {"track_running_stats": False})],
+    *[(GROUP, settings) for settings in ({}, {"affine": False}, {"bias": False}, {"eps": 0.1})],
+    *[(INSTANCE, settings) for settings in ({}, {"affine": True}, {"affine": True, "bias": False})],
+]
+
+
 @pytest.mark.parametrize("wanted", [(True, False), (False, True), (False, False)])
-@pytest.mark.parametrize("settings", [{}, {"affine": False}, {"bias": False}, {"track_running_stats": False}])
-def test_a_residual_sum_of_which_not_all_is_wanted(wanted, settings, rng):
-    given, norm = operands(rng, (3, 5, 4, 2)), normed((3, 5, 4, 2), rng, **settings)
-    if any(wanted) or settings != {"affine": False}:
+@pytest.mark.parametrize(("kind", "settings"), SETTINGS, ids=str)
+def test_a_residual_sum_of_which_not_all_is_wanted(wanted, kind, settings, rng):
+    given, norm = operands(rng, (3, 5, 4, 2)), normed(kind, rng, **settings)
+    if any(wanted) or [*norm.parameters()]:
         assert step(residual, norm, *given, wanted) == step(sum_apart, norm, *given, wanted)
 
 
-def test_a_residual_sum_of_any_layout(rng):
-    norm = normed((3, 5, 4, 2), rng)
+@pytest.mark.parametrize("kind", [BATCH, GROUP, INSTANCE], ids=str)
+def test_a_residual_sum_of_any_layout(kind, rng):
+    norm = normed(kind, rng)
     given = [np.ascontiguousarray(a) for a in operands(rng, (3, 5, 4, 2))]
     given[1] = given[1][::-1]
     assert step(residual, norm, *given) == step(sum_apart, norm, *given)
 
 
-def test_a_residual_sum_is_joined_where_nobody_can_tell(rng):
+@pytest.mark.parametrize(
+    ("kind", "operation", "evaluated"),
+    [
+        (BATCH, BatchNormAddRelu, False),
+        (GROUP, GroupNormAddRelu, True),
+        (INSTANCE, GroupNormAddRelu, True),
+        (functools.partial(INSTANCE, track_running_stats=True), GroupNormAddRelu, False),
+    ],
+    ids=str,
+)
+def test_a_residual_sum_is_joined_where_nobody_can_tell(kind, operation, evaluated, rng):
     x, z, _ = (batten.from_numpy(a) for a in operands(rng, (3, 5, 4, 2)))
-    norm = normed((3, 5, 4, 2), rng)
+    x.requires_grad_()
+    norm = normed(kind, rng)
 
     def summed(norm, z):
         y = residual(norm, x, z)
         np.testing.assert_array_equal(y.detach(), sum_apart(norm, x, z).detach())
-        return isinstance(y.grad_fn, BatchNormAddRelu)
+        return isinstance(y.grad_fn, operation)
 
     assert summed(norm, z)
     assert not summed(norm, z[:1])
@@ -655,14 +698,15 @@ def test_a_residual_sum_is_joined_where_nobody_can_tell(rng):
     assert not summed(nn.Sequential(norm), z)
     with norm.register_forward_hook(lambda module, args, output: output * 2):
         assert not summed(norm, z)
-    assert not summed(norm.eval(), z)
+    assert summed(norm.eval(), z) == evaluated
     assert not summed(nn.LpBatchNorm2d(5).double(), z)
 
 
+@pytest.mark.parametrize("kind", [BATCH, GROUP, functools.partial(INSTANCE, affine=True)], ids=str)
 @pytest.mark.parametrize("changed", ["x", "y", "z", "weight", "bias"])
-def test_changes_of_a_residual_sum_before_backward_are_found(changed, rng):
+def test_changes_of_a_residual_sum_before_backward_are_found(kind, changed, rng):
     def found(run):
-        norm = nn.BatchNorm2d(5).double()
+        norm = kind(dtype="float64")
         x, z = (batten.tensor(a, requires_grad=True) * 1 for a in operands(rng, (3, 5, 4, 2))[:2])
         y = run(norm, x, z)
         with batten.no_grad():

@@ -155,6 +155,7 @@ CALLS = {
     "instance norm, evaluated": lambda x: instance_norm(x, track_running_stats=True).eval()(x),
     "instance norm and relu": lambda x: nn.Sequential(instance_norm(x), nn.ReLU())(x),
     "the end of a residual block": lambda x: residual(batch_norm(x), x, x * 0.5),
+    "the end of a residual block with groups": lambda x: residual(nn.GroupNorm(4, 16), x, x * 0.5),
 }
 # These work with NumPy's arrays, which lie in the same order: bools that choose, and what is chosen.
 OF_NUMPY = ("where", "pow", "maximum", "minimum")

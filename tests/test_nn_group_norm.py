@@ -151,7 +151,10 @@ def test_gradients_of_parameters_only(rng):
             assert parameter.grad is None or parameter.grad.tolist() == gradient
 
 
-@pytest.mark.parametrize(("shape", "groups"), [((70, 32, 9, 9), 8), ((1, 16, 150, 150), 4), ((300, 200), 4)], ids=str)
+LARGE = [((70, 32, 9, 9), 8), ((1, 16, 150, 150), 4), ((300, 200), 4), ((2, 1030, 12, 11), 10), ((5, 24, 110, 111), 24)]
+
+
+@pytest.mark.parametrize(("shape", "groups"), LARGE, ids=str)
 @pytest.mark.parametrize("relu", [False, True])
 def test_the_same_bits_on_any_number_of_threads(rng, dtype, isa, threads, shape, groups, relu):
     x, w, b = operands(rng, (shape[0], int(np.prod(shape[2:])), shape[1]), dtype)
@@ -165,6 +168,24 @@ def test_the_same_bits_on_any_number_of_threads(rng, dtype, isa, threads, shape,
         kernels.group_norm_backward(dx, *weights, dy, x, *statistics, w, b, relu)
         found.add((y.tobytes(), dx.tobytes(), weights.tobytes()))
     assert len(found) == 1
+
+
+@pytest.mark.parametrize(("shape", "groups"), [((8, 16, 50, 47), 4), ((8, 1030, 7, 9), 1030)], ids=str)
+def test_an_image_that_threads_share_is_normalized_as_one_among_others(rng, dtype, isa, threads, shape, groups):
+    x, w, b = operands(rng, shape, dtype)
+    dy = rng.standard_normal(shape).astype(dtype)
+    threads(2)
+
+    def outcome(x, dy):
+        leaf = batten.tensor(x, requires_grad=True)
+        y = F.group_norm(leaf, groups, batten.tensor(w), batten.tensor(b))
+        y.backward(batten.tensor(dy))
+        return y.numpy(), leaf.grad.numpy()
+
+    together = outcome(x, dy)
+    for i in (0, len(x) - 1):
+        for one, among in zip(outcome(x[i : i + 1], dy[i : i + 1]), together, strict=True):
+            assert one[0].tobytes() == among[i].tobytes()
 
 
 @each_shape

@@ -3,7 +3,7 @@
 
 cdef struct Parts:
     # The arrays of one call.
-    Span spans[9]
+    Span spans[10]
     size_t count
 
 
@@ -322,6 +322,17 @@ cdef double *of_groups(Parts *parts, cnp.ndarray v, cnp.ndarray x, cnp.ndarray m
     return <double *>cnp.PyArray_DATA(v)
 
 
+cdef size_t group_scratch(cnp.ndarray x):
+    """Bytes for two sums of every channel of every image, and of every tile of one."""
+    cdef size_t tiles = (<size_t>x.shape[1] + capi.BATTEN_TILE_ROWS - 1) // capi.BATTEN_TILE_ROWS
+    return (<size_t>x.shape[0] + tiles) * 2 * <size_t>x.shape[2] * sizeof(double)
+
+
+cdef size_t group_scratch_backward(cnp.ndarray x, cnp.ndarray mean):
+    """The same, and for two numbers of every group."""
+    return group_scratch(x) + 2 * <size_t>cnp.PyArray_SIZE(mean) * sizeof(double)
+
+
 def group_norm(cnp.ndarray y not None, cnp.ndarray mean not None, cnp.ndarray rstd not None, cnp.ndarray x not None,
                cnp.ndarray gamma, cnp.ndarray beta, double eps, bint relu):
     """y = gamma (x - mean) rstd + beta, or its relu, with the statistics of groups of an image's channels
@@ -338,7 +349,7 @@ def group_norm(cnp.ndarray y not None, cnp.ndarray mean not None, cnp.ndarray rs
     cdef void *weight = columns_of(&p, gamma, x, False)
     cdef void *bias = columns_of(&p, beta, x, False)
     separate(p.spans, p.count)
-    cdef size_t bytes = 2 * <size_t>x.shape[0] * <size_t>x.shape[2] * sizeof(double)
+    cdef size_t bytes = group_scratch(x)
     cdef double *scratch = <double *>borrow(bytes)
     with nogil:
         capi.batten_group_norm(t, to, center, scale, source, weight, bias, scratch, x.shape[0], x.shape[1], x.shape[2],
@@ -364,10 +375,63 @@ def group_norm_backward(cnp.ndarray dx not None, cnp.ndarray dgamma, cnp.ndarray
     cdef void *weight = columns_of(&p, gamma, x, False)
     cdef void *bias = columns_of(&p, beta, x, False)
     separate(p.spans, p.count)
-    cdef size_t bytes = 4 * <size_t>x.shape[0] * <size_t>x.shape[2] * sizeof(double)
+    cdef size_t bytes = group_scratch_backward(x, mean)
     cdef double *scratch = <double *>borrow(bytes)
     with nogil:
         capi.batten_group_norm_backward(t, to, to_weight, to_bias, gradient, source, center, scale, weight, bias,
                                         scratch, x.shape[0], x.shape[1], x.shape[2], mean.shape[1], relu)
+        capi.batten_release(scratch, bytes)
+    return dx
+
+
+def group_norm_add_relu(cnp.ndarray y not None, cnp.ndarray mean not None, cnp.ndarray rstd not None,
+                        cnp.ndarray x not None, cnp.ndarray z not None, cnp.ndarray gamma, cnp.ndarray beta,
+                        double eps):
+    """y = relu(gamma (x - mean) rstd + beta + z), else as group_norm"""
+    cdef Parts p
+    p.count = 0
+    cdef batten_dtype t = images(x)
+    cdef void *to = rows_like(&p, y, x, True)
+    cdef double *center = of_groups(&p, mean, x, mean, True)
+    cdef double *scale = of_groups(&p, rstd, x, mean, True)
+    cdef void *source = rows_like(&p, x, x, False)
+    cdef void *other = rows_like(&p, z, x, False)
+    cdef void *weight = columns_of(&p, gamma, x, False)
+    cdef void *bias = columns_of(&p, beta, x, False)
+    separate(p.spans, p.count)
+    cdef size_t bytes = group_scratch(x)
+    cdef double *scratch = <double *>borrow(bytes)
+    with nogil:
+        capi.batten_group_norm_add_relu(t, to, center, scale, source, other, weight, bias, scratch, x.shape[0],
+                                        x.shape[1], x.shape[2], mean.shape[1], eps)
+        capi.batten_release(scratch, bytes)
+    return y
+
+
+def group_norm_add_relu_backward(cnp.ndarray dx not None, cnp.ndarray dz not None, cnp.ndarray dgamma,
+                                 cnp.ndarray dbeta, cnp.ndarray dy not None, cnp.ndarray y not None,
+                                 cnp.ndarray x not None, cnp.ndarray mean not None, cnp.ndarray rstd not None,
+                                 cnp.ndarray gamma):
+    """dx, dz, dgamma, dbeta from dy, the result y and what group_norm_add_relu kept"""
+    cdef Parts p
+    p.count = 0
+    cdef batten_dtype t = images(x)
+    cdef void *to = rows_like(&p, dx, x, True)
+    cdef void *to_other = rows_like(&p, dz, x, True)
+    cdef void *to_weight = columns_of(&p, dgamma, x, True)
+    cdef void *to_bias = columns_of(&p, dbeta, x, True)
+    cdef void *gradient = rows_like(&p, dy, x, False)
+    cdef void *result = rows_like(&p, y, x, False)
+    cdef void *source = rows_like(&p, x, x, False)
+    cdef double *center = of_groups(&p, mean, x, mean, False)
+    cdef double *scale = of_groups(&p, rstd, x, mean, False)
+    cdef void *weight = columns_of(&p, gamma, x, False)
+    separate(p.spans, p.count)
+    cdef size_t bytes = group_scratch_backward(x, mean)
+    cdef double *scratch = <double *>borrow(bytes)
+    with nogil:
+        capi.batten_group_norm_add_relu_backward(t, to, to_other, to_weight, to_bias, gradient, result, source, center,
+                                                 scale, weight, scratch, x.shape[0], x.shape[1], x.shape[2],
+                                                 mean.shape[1])
         capi.batten_release(scratch, bytes)
     return dx

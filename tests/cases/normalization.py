@@ -194,20 +194,51 @@ def group_norm_row(rng, dtype, size):
     return Case(kernels.group_norm, arguments, expected, outputs=3, tolerance=in_groups(x, groups))
 
 
+def group_norm_add_relu_row(rng, dtype, size):
+    x, z, gamma, beta, groups = grouped(rng, dtype, size)
+    xhat, mean, rstd = groups_normalized(x, groups)
+    expected = [np.maximum(xhat * gamma + beta + z, 0), mean, rstd]
+    arguments = [np.zeros_like(x), np.zeros(mean.shape), np.zeros(mean.shape), x, z, gamma, beta, EPS]
+    return Case(kernels.group_norm_add_relu, arguments, expected, outputs=3, tolerance=in_groups(x, groups))
+
+
 def group_norm_backward_row(rng, dtype, size):
     x, dy, gamma, beta, groups = grouped(rng, dtype, size)
     xhat, mean, rstd = groups_normalized(x, groups)
     passed = let_through(dy.astype(np.longdouble), xhat * gamma + beta, size)
-    cut = (*x.shape[:2], groups, x.shape[2] // groups)
-    grown, xg, n = (passed * gamma).reshape(cut), xhat.reshape(cut), max(x.shape[1] * cut[3], 1)
-    means = [a.sum((1, 3), keepdims=True) / n for a in (grown, grown * xg)]
-    dx = (grown - means[0] - xg * means[1]) * rstd[:, None, :, None]
-    expected = [dx.reshape(x.shape), (passed * xhat).sum((0, 1)), passed.sum((0, 1))]
+    expected = groups_normalized_backward(passed, xhat, rstd, gamma)
     kept = mean.astype(np.float64), rstd.astype(np.float64)
     arguments = [np.zeros_like(x), *np.zeros((2, len(gamma)), dtype), dy, x, *kept, gamma, beta, with_relu(size)]
-    # A single element leaves nothing of its gradient but what was rounded, 300 times as large.
-    tolerance = max(in_groups(x, groups), rstd.max(initial=0) if n == 1 else 0)
+    tolerance = in_groups_backward(x, groups, rstd)
     return Case(kernels.group_norm_backward, arguments, expected, outputs=3, tolerance=tolerance)
+
+
+def group_norm_add_relu_backward_row(rng, dtype, size):
+    x, dy, gamma, _, groups = grouped(rng, dtype, size)
+    xhat, mean, rstd = groups_normalized(x, groups)
+    y = rng.uniform(-1, 1, x.shape).astype(dtype)
+    passed = np.where(y <= 0, 0, dy)
+    dx, *others = groups_normalized_backward(passed.astype(np.longdouble), xhat, rstd, gamma)
+    kept = mean.astype(np.float64), rstd.astype(np.float64)
+    arguments = [np.zeros_like(x), np.zeros_like(x), *np.zeros((2, len(gamma)), dtype), dy, y, x, *kept, gamma]
+    tolerance = in_groups_backward(x, groups, rstd)
+    expected = [dx, passed, *others]
+    return Case(kernels.group_norm_add_relu_backward, arguments, expected, outputs=4, tolerance=tolerance)
+
+
+def groups_normalized_backward(passed, xhat, rstd, gamma):
+    """dx, dgamma and dbeta from what reaches group_norm's result."""
+    cut = (*xhat.shape[:2], rstd.shape[1], xhat.shape[2] // rstd.shape[1])
+    grown, xg, n = (passed * gamma).reshape(cut), xhat.reshape(cut), max(xhat.shape[1] * cut[3], 1)
+    means = [a.sum((1, 3), keepdims=True) / n for a in (grown, grown * xg)]
+    dx = (grown - means[0] - xg * means[1]) * rstd[:, None, :, None]
+    return [dx.reshape(xhat.shape), (passed * xhat).sum((0, 1)), passed.sum((0, 1))]
+
+
+def in_groups_backward(x, groups, rstd):
+    """A single element leaves nothing of its gradient but what was rounded, 300 times as large."""
+    alone = x.shape[1] * x.shape[2] == groups
+    return max(in_groups(x, groups), rstd.max(initial=0) if alone else 0)
 
 
 def in_groups(x, groups):
@@ -223,6 +254,8 @@ CASES = {
     "batch_norm_inference": batch_norm_inference_row,
     "batch_norm_inference_backward": batch_norm_inference_backward_row,
     "group_norm": group_norm_row,
+    "group_norm_add_relu": group_norm_add_relu_row,
+    "group_norm_add_relu_backward": group_norm_add_relu_backward_row,
     "group_norm_backward": group_norm_backward_row,
     "layer_norm": layer_norm_row,
     "layer_norm_backward": layer_norm_backward_row,

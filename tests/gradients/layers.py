@@ -128,6 +128,11 @@ def trained(x, *scale_and_shift):
     return F.batch_norm(x, None, None, *scale_and_shift, training=True)
 
 
+def met_by_groups(x, z, weight=None, bias=None):
+    """Group normalization at the end of a residual block."""
+    return group_norm.normalized(x, 2, weight, bias, 1e-5, relu=True, z=z)
+
+
 def met(x, z, weight=None, bias=None):
     """Batch normalization at the end of a residual block."""
     return batch_norm.normalized(x, None, None, weight, bias, True, 0.1, 1e-5, relu=True, z=z)
@@ -314,6 +319,13 @@ ROWS = {
         Row(lambda x: group_norm.normalized(x, 2, None, None, 1e-5, True), (3, 4, 5)),
         Row(lambda x, w: group_norm.normalized(x, 2, w, None, 1e-5, True), (2, 4, 40), (4,)),
         Row(lambda x, w, b: group_norm.normalized(x, 1, w, b[::2], 1e-5, True), (5, 3), (3,), (6,)),
+    ],
+    group_norm.GroupNormAddRelu: [
+        Row(met_by_groups, (3, 4, 2, 3), (3, 4, 2, 3), (4,), (4,)),
+        Row(met_by_groups, (2, 4, 5), (2, 4, 5)),
+        Row(lambda x, z, w: met_by_groups(x.T, z, w[::2]), (4, 3), (3, 4), (8,)),
+        Row(lambda x, z, w, b: met_by_groups(x, z.permute(0, 2, 1), w, b), (2, 4, 5), (2, 5, 4), (4,), (4,)),
+        Row(met_by_groups, (0, 4, 3), (0, 4, 3), (4,), (4,)),
     ],
     batch_norm.BatchNorm: [
         Row(trained, (5, 3), (3,), (3,)),

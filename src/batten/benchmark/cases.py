@@ -11,7 +11,7 @@ that speaks otherwise has a function of the same name and sizes in its file unde
 
 Of what is done with images, `torch` says in which order they shall lie in memory: `images_lie`
 those that a network is given, `features_lie` what one layer hands to the next.  And it brings
-its `models`, and `residual(norm, x, z)`, the relu of norm(x) + z.
+its `models`, `residual(norm, x, z)`, the relu of norm(x) + z, and the layer `L1BatchNorm2d(features)`.
 
 Workers read this file outside of the package, so it imports nothing of batten's.
 """
@@ -281,6 +281,11 @@ def batch_norm2d_add_relu(torch: Any, *shape: int) -> Run:
         return [x.grad, z.grad]
 
     return run
+
+
+def l1_batch_norm2d(torch: Any, *shape: int) -> Run:
+    """By the mean of |x - mean|, which takes the mean first"""
+    return among_images(torch, torch.L1BatchNorm2d(shape[1]), *shape)
 
 
 def group_norm(torch: Any, *shape: int) -> Run:
@@ -597,6 +602,7 @@ CASES = [
     pool(128, 64, 32, 3, stride=2),
     *(both_ways(batch_norm2d_relu, *shape, flops=16, passes=8, group="images") for shape in FEATURES),
     *(both_ways(batch_norm2d_add_relu, *shape, flops=18, passes=11, arrays=7, group="images") for shape in FEATURES),
+    both_ways(l1_batch_norm2d, 128, 16, 32, 32, flops=17, passes=9, group="images"),
     both_ways(group_norm, 128, 16, 32, 32, flops=14, passes=5, group="images"),  # a group stays in the cache
     both_ways(local_response_norm, 128, 64, 32, 32, flops=16, passes=5, group="images"),
     update(sgd, flops=4, passes=5, arrays=3),

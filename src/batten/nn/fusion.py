@@ -53,7 +53,11 @@ FUSIONS: dict[Any, dict[Any, str]] = {
     Linear: {ReLU: "relu", Sigmoid: "sigmoid", Tanh: "tanh"},
 }
 BETWEEN: tuple[Any, ...] = (Identity, Folded)
-SUMMED = (BatchNorm1d, BatchNorm2d, BatchNorm3d)  # with another tensor before the relu
+SUMMED = (  # with another tensor before the relu
+    *(BatchNorm1d, BatchNorm2d, BatchNorm3d),
+    GroupNorm,
+    *(InstanceNorm1d, InstanceNorm2d, InstanceNorm3d),
+)
 CALL = Module.__call__
 FORWARD = {kind: kind.forward for first in FUSIONS for kind in (first, *FUSIONS[first], *BETWEEN)}
 
@@ -65,7 +69,7 @@ def fused(first: Any, second: Any) -> str | None:
 
 
 def residual(norm: Any, input: Tensor, z: Tensor) -> Tensor:
-    """relu(norm(input) + z): the end of a residual block, in one pass where norm is a BatchNorm1d, 2d or 3d.
+    """relu(norm(input) + z): the end of a residual block, in one pass where norm is one of SUMMED.
 
     >>> import batten
     >>> from batten.nn.fusion import residual

@@ -48,11 +48,7 @@ class GroupNormOperation(Operation):
         return images_of(y, x.shape)
 
     def backward(self, dy: np.ndarray) -> tuple[np.ndarray | None, ...]:
-        _, wants_weight, wants_bias = self.needs_input_grad
-        channels = self.x.shape[2:]
-        dx = kernels.empty_like(self.x)
-        dweight = kernels.empty(channels, dy.dtype) if wants_weight else None
-        dbias = kernels.empty(channels, dy.dtype) if wants_bias else None
+        dx, dweight, dbias = gradients(self, dy)
         kept = self.x, *self.statistics, self.weight, self.shift, self.relu
         kernels.group_norm_backward(dx, dweight, dbias, pixels_of(dy), *kept)
         return images_of(dx, dy.shape), dweight, dbias
@@ -74,6 +70,41 @@ class GroupNormRelu(GroupNormOperation):
 
     def name(self) -> str:
         return "ReluBackward0"  # the last of the two, as if they were apart
+
+
+class GroupNormAddRelu(GroupNormOperation):
+    """relu(y + z), where the two ways through a residual block meet: z's gradient is what relu lets through."""
+
+    __slots__ = ("y",)
+
+    def forward(  # type: ignore[override]
+        self, x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, z: np.ndarray
+    ) -> np.ndarray:
+        self.x = images = pixels_of(x)
+        self.weight = vector(weight)
+        given = images, pixels_of(z), self.weight, vector(bias), self.eps
+        self.y = kernels.group_norm_add_relu(kernels.empty_like(images), *self.statistics, *given)
+        return images_of(self.y, x.shape)
+
+    def backward(self, dy: np.ndarray) -> tuple[np.ndarray | None, ...]:
+        dx, dweight, dbias = gradients(self, dy)
+        dz = kernels.empty_like(dx)
+        kept = self.y, self.x, *self.statistics, self.weight
+        kernels.group_norm_add_relu_backward(dx, dz, dweight, dbias, pixels_of(dy), *kept)
+        return images_of(dx, dy.shape), dweight, dbias, images_of(dz, dy.shape)
+
+    name = GroupNormRelu.name
+
+
+def gradients(operation: GroupNormOperation, dy: np.ndarray) -> Any:
+    """Memory for dx, dgamma and dbeta.  The kernels write dx even where nobody wants it."""
+    _, wants_weight, wants_bias = operation.needs_input_grad[:3]
+    channels = operation.x.shape[2:]
+    return (
+        kernels.empty_like(operation.x),
+        kernels.empty(channels, dy.dtype) if wants_weight else None,
+        kernels.empty(channels, dy.dtype) if wants_bias else None,
+    )
 
 
 def pixels_of(x: np.ndarray) -> np.ndarray:
@@ -104,9 +135,15 @@ def group_norm(
 
 
 def normalized(
-    input: Operand, num_groups: int, weight: Operand | None, bias: Operand | None, eps: float, relu: bool
+    input: Operand,
+    num_groups: int,
+    weight: Operand | None,
+    bias: Operand | None,
+    eps: float,
+    relu: bool,
+    z: Tensor | None = None,
 ) -> Tensor:
-    """group_norm, and relu of that if asked for."""
+    """group_norm, and relu of that if asked for, and of that and z if there is one, of its shape and type."""
     x, groups = floats("GroupNorm", input), operator.index(num_groups)
     shape = x.array.shape
     if len(shape) < 2:
@@ -117,9 +154,16 @@ def normalized(
         raise ValueError(f"Expected more than 1 value per group, got input size {list(shape)} and {groups} groups")
     if not eps >= 0:
         raise ValueError(f"GroupNorm expects eps >= 0, got {eps}")
-    operands = [operand("GroupNorm", *named, x, shape[1:2]) for named in (("weight", weight), ("bias", bias))]
-    statistics = kernels.empty((2, shape[0], groups), dtypes.float64)
-    return (GroupNormRelu if relu else GroupNormOperation).apply(x, *operands, statistics=statistics, eps=eps)
+    w, b = (operand("GroupNorm", *named, x, shape[1:2]) for named in (("weight", weight), ("bias", bias)))
+    return by_groups(x, w, b, kernels.empty((2, shape[0], groups), dtypes.float64), eps, relu, z)
+
+
+def by_groups(
+    x: Tensor, weight: Any, bias: Any, statistics: np.ndarray, eps: float, relu: bool, z: Tensor | None
+) -> Tensor:
+    """The same of what has been checked; the statistics (2, N, groups), mean and rstd, are written."""
+    kind = GroupNormOperation if not relu else GroupNormRelu if z is None else GroupNormAddRelu
+    return kind.apply(x, weight, bias, *([] if z is None else [z]), statistics=statistics, eps=eps)
 
 
 class GroupNorm(Normalization):
@@ -159,13 +203,13 @@ class GroupNorm(Normalization):
     def forward(self, input: Tensor) -> Tensor:
         return self._activated(input, None)
 
-    def _activated(self, input: Tensor, activation: str | None) -> Tensor:
-        """What forward returns, or what an activation makes of that."""
+    def _activated(self, input: Tensor, activation: str | None, z: Tensor | None = None) -> Tensor:
+        """What forward returns, or what an activation makes of that, or of the sum with z."""
         shape = input.shape
         if len(shape) < 2 or shape[1] != self.num_channels:
             n = self.num_channels
             raise ValueError(f"GroupNorm expects (N, {n}) or (N, {n}, *), got {list(shape)}")
-        return normalized(input, self.num_groups, self.weight, self.bias, self.eps, activation == "relu")
+        return normalized(input, self.num_groups, self.weight, self.bias, self.eps, activation == "relu", z)
 
     def extra_repr(self) -> str:
         return (

@@ -21,7 +21,7 @@ from .. import _kernels as kernels
 from .. import dtypes, operations
 from ..operations.promotion import Operand, floats
 from .batch_norm import BatchNormInference, BatchNormInferenceRelu, constants
-from .group_norm import GroupNormOperation, GroupNormRelu
+from .group_norm import by_groups
 from .normalization import TrackingNormalization, operand
 
 if TYPE_CHECKING:
@@ -68,8 +68,9 @@ def normalized(
     momentum: float,
     eps: float,
     relu: bool,
+    z: Tensor | None = None,
 ) -> Tensor:
-    """instance_norm, and relu of that if asked for."""
+    """instance_norm, and relu of that if asked for, and of that and z if there is one, of its shape and type."""
     x = floats("instance_norm", input)
     shape = x.array.shape
     if len(shape) < 2:
@@ -86,6 +87,8 @@ def normalized(
     if not use_input_stats:
         if mean is None:
             raise ValueError("instance_norm expects running_mean and running_var unless use_input_stats=True, got None")
+        if z is not None:
+            return operations.relu(BatchNormInference.apply(x, w, b, mean, var, eps=eps) + z)
         return (BatchNormInferenceRelu if relu else BatchNormInference).apply(x, w, b, mean, var, eps=eps)
     pixels = math.prod(shape[2:])
     if pixels == 1:
@@ -95,7 +98,7 @@ def normalized(
             "BatchNorm or GroupNorm, or with track_running_stats=True call eval() to use the running statistics"
         )
     statistics = kernels.empty((2, *shape[:2]), dtypes.float64)
-    y = (GroupNormRelu if relu else GroupNormOperation).apply(x, w, b, statistics=statistics, eps=eps)
+    y = by_groups(x, w, b, statistics, eps, relu, z)
     if mean is not None and x.array.size:
         follow(mean, var, statistics, pixels, momentum, eps)
     return y
@@ -142,8 +145,8 @@ class InstanceNormModule(TrackingNormalization):
     def forward(self, input: Tensor) -> Tensor:
         return self._activated(input, None)
 
-    def _activated(self, input: Tensor, activation: str | None) -> Tensor:
-        """What forward returns, or what an activation makes of that."""
+    def _activated(self, input: Tensor, activation: str | None, z: Tensor | None = None) -> Tensor:
+        """What forward returns, or what an activation makes of that, or of the sum with z."""
         shape, rank = input.shape, len(self.axes) + 1  # of one example
         if len(shape) not in (rank, rank + 1):
             raise ValueError(f"{self._expected()}, got {list(shape)}")
@@ -155,9 +158,15 @@ class InstanceNormModule(TrackingNormalization):
                 "with affine=True or track_running_stats=True",
                 stacklevel=4,
             )
-        alone = len(shape) == rank
-        y = normalized(
-            input.unsqueeze(0) if alone else input,
+        if len(shape) == rank:  # no batch
+            y = self._normalized(input.unsqueeze(0), False).squeeze(0)
+            y = y if z is None else y + z
+            return operations.relu(y) if activation == "relu" else y
+        return self._normalized(input, activation == "relu", z)
+
+    def _normalized(self, input: Tensor, relu: bool, z: Tensor | None = None) -> Tensor:
+        return normalized(
+            input,
             self.running_mean,
             self.running_var,
             self.weight,
@@ -165,11 +174,9 @@ class InstanceNormModule(TrackingNormalization):
             self.training or not self.track_running_stats,
             self.momentum if self.momentum is not None else 0.0,
             self.eps,
-            activation == "relu" and not alone,
+            relu,
+            z,
         )
-        if not alone:
-            return y
-        return operations.relu(y.squeeze(0)) if activation == "relu" else y.squeeze(0)
 
     def _expected(self) -> str:
         example = ", ".join([str(self.num_features), *self.axes])

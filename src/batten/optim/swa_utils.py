@@ -24,7 +24,7 @@ from ..operations.inplace import write
 
 __all__ = ["update_bn"]
 
-MARK = -1
+MARK = -1  # which no variance is
 
 
 @no_grad()
@@ -42,9 +42,9 @@ def update_bn(loader: Iterable[Any], model: Module, device: Any = None, *, varia
         E[x] = Σ m_B μ_B / M,     Var[x] = Σ (m_B σ²_B + m_B (μ_B - E[x])²) / (M - 1),     M = Σ m_B
 
     The two are much the same for large batches of shuffled examples.  They differ where the means of batches do, which
-    the first leaves out of account, as in small batches or in sorted examples; and where batches are of different
-    sizes, which all count the same in the first.  Behind the first layer of batch normalization the values
-    themselves are those of examples that were normalized batch by batch, for both.
+    the first leaves out of account: in small batches, and in sorted examples.  And they differ where batches are of
+    different sizes, as in the first each counts the same.  Neither makes a network one that saw all examples in a
+    single batch: what its deeper layers are given was normalized batch by batch.
 
     A layer that is called several times has a batch in each call.  What no batch reaches keeps its statistics.  All
     else is as before: momenta, modes, the state of the random numbers; and the statistics, too, if anything is raised.

@@ -56,14 +56,16 @@ def fuse_bn(model: Module, inplace: bool = False) -> Module:
 
     A BatchNorm behind a Linear, a Conv or a ConvTranspose becomes a part of that one, and an Identity takes its place;
     any other becomes an affine map of each channel.  The results are the same, but for rounding.  All else stays as it
-    is: the names, the other layers, and which parameters require gradients.
+    is: the names, the other layers, and which parameters require gradients.  A BatchNorm by itself is not changed in
+    place; the map is returned.  All of this holds for LpBatchNorm and NoisyBatchNorm, too.
 
-    Layers are behind one another where they are neighbours in a Sequential, or in Sequentials within it.  These are
-    taken at their word: their layers are called in turn, and nobody else asks for what goes from one to the next.  The
-    order in which other modules register their layers does not say how they call them, so that a BatchNorm in one of
-    those becomes a map of its own.  So it does behind a layer of another class, or with hooks.  A BatchNorm
-    with hooks, with a forward of its own, or without running statistics is left alone.  A layer or a weight
-    that is used elsewhere, too, stays as it is there.
+    Layers are behind one another where they are neighbours in a Sequential, or in Sequentials within it, and in the
+    residual blocks of `batten.models`.  A Sequential is taken at its word: its layers are called in turn, and nobody
+    else asks for what goes from one to the next.  The order in which other modules register their layers does not say
+    how they call them, so that a BatchNorm in one of those becomes a map of its own.  So it does behind a layer of
+    another class, or with hooks.  A BatchNorm with hooks, with a forward of its own, or without running statistics is
+    left alone, and so is a RecurrentBatchNorm1d, which is another map in each step.  A layer or a weight that is used
+    elsewhere, too, stays as it is there.
 
     A Linear has its channels in the last axis, and BatchNorm1d in the second one, which is the same for (N, C) only.
     So what takes the place of a BatchNorm1d behind a Linear takes (N, C), behind a Conv1d it takes (N, C, L), and
