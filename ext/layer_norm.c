@@ -32,14 +32,18 @@ typedef real loose __attribute__((vector_size(VBYTES), aligned(sizeof(real)), ma
 
 /* ---- pieces of rows: a vector, or what is left over at the end ---- */
 
+/* Lanes are counted by integers as wide as the type: else GCC 12 stores halves of a vector under a mask, by an
+ * instruction that touches what the mask leaves out, which may lie on a page that is not there. */
+typedef __typeof__(((vec){0} < (vec){0})[0]) integer;
+
 INLINE vec load(const real *x, size_t n, real rest)
 {
     if (n == VLEN)
         return *(const loose *)x;
     real lanes[VLEN];
     PRAGMA(omp simd)
-    for (unsigned lane = 0; lane < VLEN; lane++)
-        lanes[lane] = lane < (unsigned)n ? x[lane] : rest;
+    for (integer lane = 0; lane < VLEN; lane++)
+        lanes[lane] = lane < (integer)n ? x[lane] : rest;
     return *(const loose *)lanes;
 }
 
@@ -52,8 +56,8 @@ INLINE void store(real *y, vec v, size_t n)
     real lanes[VLEN];
     *(loose *)lanes = v;
     PRAGMA(omp simd)
-    for (unsigned lane = 0; lane < VLEN; lane++)
-        if (lane < (unsigned)n)
+    for (integer lane = 0; lane < VLEN; lane++)
+        if (lane < (integer)n)
             y[lane] = lanes[lane];
 }
 
