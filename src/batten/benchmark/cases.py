@@ -206,6 +206,14 @@ def batch_norm_relu(torch: Any, rows: int, features: int) -> Run:
     return there_and_back(torch, nn.Sequential(nn.BatchNorm1d(features), nn.ReLU()), rows, features)
 
 
+def layer_norm(torch: Any, rows: int, features: int) -> Run:
+    return there_and_back(torch, torch.nn.LayerNorm(features), rows, features)
+
+
+def rms_norm(torch: Any, rows: int, features: int) -> Run:
+    return there_and_back(torch, torch.nn.RMSNorm(features), rows, features)
+
+
 def softmax(torch: Any, rows: int, classes: int) -> Run:
     return there_and_back(torch, torch.nn.Softmax(1), rows, classes)
 
@@ -551,6 +559,8 @@ FEATURES = [
     (128, 64, 8, 8),
 ]
 
+ROWS = [(128, 512), (1024, 1024), (4096, 512), (256, 4096), (8192, 768)]
+
 ROOMS = [64 * Ki, 256 * Ki, 1 * Mi, 4 * Mi, 16 * Mi, 64 * Mi, 256 * Mi]
 LIMITS = [
     Case("limits", "arithmetic", arithmetic, (57344, 2048), 2 * 57344 * 2048),
@@ -584,6 +594,8 @@ CASES = [
     *(both_ways(dropout, n, flops=2, passes=4 + 2 / 32) for n in (2 * Ki, 64 * Ki, 1 * Mi, 16 * Mi)),  # a bit of mask
     *(both_ways(batch_norm, *shape, flops=14, passes=8) for shape in ((128, 512), (1024, 1024), (4096, 4096))),
     *(both_ways(batch_norm_relu, *shape, flops=16, passes=8) for shape in ((128, 512), (1024, 1024), (4096, 4096))),
+    *(both_ways(layer_norm, *shape, flops=19, passes=5) for shape in ROWS),  # a row stays in the cache
+    *(both_ways(rms_norm, *shape, flops=12, passes=5) for shape in ROWS),
     both_ways(softmax, 256, 1000, flops=8, passes=5),
     both_ways(cross_entropy, 128, 10, flops=8, passes=3, arrays=2),
     both_ways(cross_entropy, 256, 1000, flops=8, passes=3, arrays=2),
