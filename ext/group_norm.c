@@ -437,7 +437,7 @@ static void normalize_backward(struct backward a, real *dgamma, real *dbeta, dou
         add_images(dgamma, dbeta, a.sums, j, smaller(j + FINISHED, s.channels), images, s.channels););
 }
 
-/* dx (images, pixels, channels); mean, rstd and gamma as in forward.  dgamma, dbeta, gamma
+/* dx (images, pixels, channels), which may be dy; mean, rstd and gamma as in forward.  dgamma, dbeta, gamma
  * and beta may be NULL; only relu asks for beta.  scratch: 2 (channels + groups) doubles
  * for each image, and 2 channels for each row of tiles. */
 void KERNEL(group_norm_backward)(real *dx, real *dgamma, real *dbeta, const real *dy, const real *x, const double *mean,
@@ -448,7 +448,8 @@ void KERNEL(group_norm_backward)(real *dx, real *dgamma, real *dbeta, const real
                        dbeta, scratch, images, (struct image){pixels, channels, groups}, relu);
 }
 
-/* The same for group_norm_add_relu, whose result was y; dz is dy where relu let y through. */
+/* The same for group_norm_add_relu, whose result was y; dz, which may be dy, is dy
+ * where relu let y through. */
 void KERNEL(group_norm_add_relu_backward)(real *dx, real *dz, real *dgamma, real *dbeta, const real *dy, const real *y,
                                           const real *x, const double *mean, const double *rstd, const real *gamma,
                                           double *scratch, size_t images, size_t pixels, size_t channels, size_t groups)
