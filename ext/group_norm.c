@@ -46,7 +46,7 @@ static int is_shared(struct image s, size_t images)
 static void add_channels(double *of_groups, const double *v, const real *gamma, struct image s)
 {
     const size_t width = channels_of_group(s);
-    if (width == 1) {
+    if (s.groups == s.channels) {
         PRAGMA(omp simd)
         for (size_t g = 0; g < s.groups; g++)
             of_groups[g] = (gamma ? gamma[g] : 1) * v[g];
@@ -59,18 +59,6 @@ static void add_channels(double *of_groups, const double *v, const real *gamma, 
             sum += (gamma ? gamma[j] : 1) * v[j];
         of_groups[g] = sum;
     }
-}
-
-/* The groups' numbers for each of some channels: in `room`, or where they are if each channel is a group. */
-static const double *of_channels(double *room, const double *of_groups, size_t begin, size_t n, struct image s)
-{
-    const size_t width = channels_of_group(s);
-    if (width == 1)
-        return of_groups + begin;
-    for (size_t j = 0, g = begin / width; j < n; g++)
-        for (const size_t end = smaller((g + 1) * width - begin, n); j < end; j++)
-            room[j] = of_groups[g];
-    return room;
 }
 
 /* mean and rstd (groups) from sums (2, channels) of d and d^2, which become each channel's mean and variance. */
@@ -100,19 +88,37 @@ static void finish_groups(double *mean, double *rstd, double *sums, const real *
     }
 }
 
-/* What a tile's channels have of their groups' statistics. */
+/* Where in a tile group g ends. */
+static size_t end_of_group(size_t g, struct tile t, struct image s)
+{
+    return smaller((g + 1) * channels_of_group(s) - t.column, t.width);
+}
+
+/* What some of a tile's channels have of their groups' statistics, those of the next channel `step` further. */
+static inline __attribute__((always_inline)) void load_run(struct columns *c, const double *mean, const double *rstd,
+                                                           const real *gamma, const real *beta, struct tile t,
+                                                           size_t begin, size_t end, const size_t step)
+{
+    PRAGMA(omp simd)
+    for (size_t j = begin; j < end; j++) {
+        const double center = mean[(j - begin) * step];
+        const double slope = (gamma ? gamma[t.column + j] : 1) * rstd[(j - begin) * step];
+        c->mean[j] = (real)center;
+        c->scale[j] = (real)slope;
+        c->shift[j] = (real)((beta ? beta[t.column + j] : 0) + ((real)center - center) * slope);
+    }
+}
+
 static void load_groups(struct columns *c, const double *mean, const double *rstd, const real *gamma, const real *beta,
                         struct tile t, struct image s)
 {
-    double room[2][2 * COLUMNS];
-    const double *const center = of_channels(room[0], mean, t.column, t.width, s);
-    const double *const scale = of_channels(room[1], rstd, t.column, t.width, s);
-    PRAGMA(omp simd)
-    for (size_t j = 0; j < t.width; j++) {
-        const double slope = (gamma ? gamma[t.column + j] : 1) * scale[j];
-        c->mean[j] = (real)center[j];
-        c->scale[j] = (real)slope;
-        c->shift[j] = (real)((beta ? beta[t.column + j] : 0) + ((real)center[j] - center[j]) * slope);
+    if (s.groups == s.channels) {
+        load_run(c, mean + t.column, rstd + t.column, gamma, beta, t, 0, t.width, 1);
+        return;
+    }
+    for (size_t j = 0, g = t.column / channels_of_group(s), end; j < t.width; j = end, g++) {
+        end = end_of_group(g, t, s);
+        load_run(c, mean + g, rstd + g, gamma, beta, t, j, end, 0);
     }
 }
 
@@ -321,15 +327,26 @@ struct slopes {
     real offset[2 * COLUMNS], slope[2 * COLUMNS];
 };
 
+static inline __attribute__((always_inline)) void load_run_of_slopes(struct slopes *c, const double *offset,
+                                                                     const double *slope, size_t begin, size_t end,
+                                                                     const size_t step)
+{
+    PRAGMA(omp simd)
+    for (size_t j = begin; j < end; j++) {
+        c->offset[j] = (real)offset[(j - begin) * step];
+        c->slope[j] = (real)slope[(j - begin) * step];
+    }
+}
+
 static void load_slopes(struct slopes *c, struct backward a, struct tile t, struct image s)
 {
-    double room[2][2 * COLUMNS];
-    const double *const offset = of_channels(room[0], a.offset, t.column, t.width, s);
-    const double *const slope = of_channels(room[1], a.slope, t.column, t.width, s);
-    PRAGMA(omp simd)
-    for (size_t j = 0; j < t.width; j++) {
-        c->offset[j] = (real)offset[j];
-        c->slope[j] = (real)slope[j];
+    if (s.groups == s.channels) {
+        load_run_of_slopes(c, a.offset + t.column, a.slope + t.column, 0, t.width, 1);
+        return;
+    }
+    for (size_t j = 0, g = t.column / channels_of_group(s), end; j < t.width; j = end, g++) {
+        end = end_of_group(g, t, s);
+        load_run_of_slopes(c, a.offset + g, a.slope + g, j, end, 0);
     }
 }
 
@@ -427,14 +444,16 @@ static void normalize_backward(struct backward a, real *dgamma, real *dbeta, dou
     a.sums = scratch;
     a.offset = a.sums + images * 2 * s.channels;
     a.slope = a.offset + images * s.groups;
-    if (is_shared(s, images))
-        TEAM(5 * images * size_of(s), for (size_t i = 0; i < images; i++)
-            share_image_backward(backward_at(a, i, s), a.slope + images * s.groups, s, relu););
-    else
-        PARALLEL(images > 1 ? 5 * images * size_of(s) : 0, for (size_t i = 0; i < images; i++)
-            normalize_image_backward(backward_at(a, i, s), s, relu););
-    PARALLEL(2 * images * s.channels, for (size_t j = 0; j < s.channels; j += FINISHED)
-        add_images(dgamma, dbeta, a.sums, j, smaller(j + FINISHED, s.channels), images, s.channels););
+    const int shared = is_shared(s, images);
+    const size_t work = images > 1 || shared ? 5 * images * size_of(s) : 0;
+    TEAM(work, if (shared) {
+        for (size_t i = 0; i < images; i++)
+            share_image_backward(backward_at(a, i, s), a.slope + images * s.groups, s, relu);
+    } else {
+        SHARED(for (size_t i = 0; i < images; i++)
+            normalize_image_backward(backward_at(a, i, s), s, relu);)
+    } SHARED(for (size_t j = 0; j < s.channels; j += FINISHED)
+            add_images(dgamma, dbeta, a.sums, j, smaller(j + FINISHED, s.channels), images, s.channels);));
 }
 
 /* dx (images, pixels, channels), which may be dy; mean, rstd and gamma as in forward.  dgamma, dbeta, gamma
