@@ -38,7 +38,7 @@ static size_t size_of(struct image s)
  * walks, or, with images for few threads, what the others could have done. */
 static int is_shared(struct image s, size_t images)
 {
-    enum { LARGE = 1 << 18, SOME = 1 << 15, FEW = 4 };
+    enum { LARGE = 1 << 18, SOME = 1 << 17, FEW = 4 };
     return tiles(s.pixels, s.channels) > 1 && size_of(s) > (images < FEW ? SOME : LARGE);
 }
 
@@ -167,8 +167,8 @@ static void normalize_image(struct forward a, struct image s, double eps, int re
     finish_groups(a.mean, a.rstd, a.sums, a.x, s, eps);
     for (size_t j = 0; j < across; j++) {
         load_groups(&c, a.mean, a.rstd, a.gamma, a.beta, tile_at(j, s.pixels, s.channels), s);
-        for (size_t i = j; i < n; i += across)
-            write_tile(a.y, a.x, a.z, &c, tile_at(i, s.pixels, s.channels), s.channels, relu);
+        for (size_t i = n / across; i-- > 0;)
+            write_tile(a.y, a.x, a.z, &c, tile_at(i * across + j, s.pixels, s.channels), s.channels, relu);
     }
 }
 
@@ -186,14 +186,14 @@ static void normalize_tile(struct forward a, struct tile t, struct image s, int 
 }
 
 /* normalize_image by a team, each member of which calls this; sums (2, channels) for each row of tiles. */
-static void share_image(struct forward a, struct image s, double eps, int relu)
+static void share_image(struct forward a, struct image s, double eps, int relu, int team_size)
 {
     const size_t n = tiles(s.pixels, s.channels);
     SHARED(for (size_t i = 0; i < n; i++) gather_tile(a.sums, a.x, tile_at(i, s.pixels, s.channels), s);)
     SHARED(for (size_t j = 0; j < s.channels; j += FINISHED)
                add_tiles(a.sums, j, smaller(j + FINISHED, s.channels), s.pixels, s.channels);)
     ALONE(finish_groups(a.mean, a.rstd, a.sums, a.x, s, eps);)
-    SHARED(for (size_t i = 0; i < n; i++) normalize_tile(a, tile_at(i, s.pixels, s.channels), s, relu);)
+    SHARED_BACK(i, n, normalize_tile(a, tile_at(i, s.pixels, s.channels), s, relu);)
 }
 
 /* Both of the kernels below. */
@@ -208,7 +208,7 @@ static void normalize(struct forward a, size_t images, struct image s, double ep
         TEAM(3 * images * size_of(s), for (size_t i = 0; i < images; i++) {
             struct forward one = forward_at(a, i, s);
             one.sums = a.sums;
-            share_image(one, s, eps, relu);
+            share_image(one, s, eps, relu, team_size);
         });
         return;
     }
@@ -379,8 +379,8 @@ static void normalize_image_backward(struct backward a, struct image s, int relu
         if (across > 1)
             load_groups(&c, a.mean, a.rstd, a.gamma, a.beta, tile_at(j, s.pixels, s.channels), s);
         load_slopes(&of, a, tile_at(j, s.pixels, s.channels), s);
-        for (size_t i = j; i < n; i += across)
-            write_tile_backward(a, &c, &of, tile_at(i, s.pixels, s.channels), s, relu);
+        for (size_t i = n / across; i-- > 0;)
+            write_tile_backward(a, &c, &of, tile_at(i * across + j, s.pixels, s.channels), s, relu);
     }
 }
 
@@ -404,7 +404,7 @@ static void normalize_tile_backward(struct backward a, struct tile t, struct ima
 }
 
 /* normalize_image_backward by a team; tiles has sums (2, channels) for each row of tiles. */
-static void share_image_backward(struct backward a, double *tiles_sums, struct image s, int relu)
+static void share_image_backward(struct backward a, double *tiles_sums, struct image s, int relu, int team_size)
 {
     const size_t n = tiles(s.pixels, s.channels);
     SHARED(for (size_t i = 0; i < n; i++)
@@ -412,7 +412,7 @@ static void share_image_backward(struct backward a, double *tiles_sums, struct i
     SHARED(for (size_t j = 0; j < s.channels; j += FINISHED)
                add_tiles(tiles_sums, j, smaller(j + FINISHED, s.channels), s.pixels, s.channels);)
     ALONE(memcpy(a.sums, tiles_sums, 2 * s.channels * sizeof(double)); finish_groups_backward(a, s);)
-    SHARED(for (size_t i = 0; i < n; i++) normalize_tile_backward(a, tile_at(i, s.pixels, s.channels), s, relu);)
+    SHARED_BACK(i, n, normalize_tile_backward(a, tile_at(i, s.pixels, s.channels), s, relu);)
 }
 
 /* dgamma and dbeta of some channels, from the images' sums, which are added in the place of the first one's. */
@@ -448,7 +448,7 @@ static void normalize_backward(struct backward a, real *dgamma, real *dbeta, dou
     const size_t work = images > 1 || shared ? 5 * images * size_of(s) : 0;
     TEAM(work, if (shared) {
         for (size_t i = 0; i < images; i++)
-            share_image_backward(backward_at(a, i, s), a.slope + images * s.groups, s, relu);
+            share_image_backward(backward_at(a, i, s), a.slope + images * s.groups, s, relu, team_size);
     } else {
         SHARED(for (size_t i = 0; i < images; i++)
             normalize_image_backward(backward_at(a, i, s), s, relu);)
