@@ -8,9 +8,9 @@
  * The caller's factor makes s an estimate of sigma.  Where batch normalization has the variance, here
  * is s^2; all else is the same, and so are the walks (batch_norm.h).
  *
- * Which side of the mean an element lies on is found by (x - m) - (mean - m), where m is the mean
- * rounded to the type: it is exact, for neither difference is rounded to nought.  With sgn for that
- * side, sum |x - mean| = sum sgn d - (mean - m) sum sgn, d = x - m, where nothing cancels. */
+ * On which side of the mean an element lies says the sign of (x - m) - (mean - m), where m is the mean
+ * rounded to the type: neither difference is rounded to nought, as x - mean alone could be.  With sgn for
+ * that sign and d = x - m, sum |x - mean| = sum sgn d - (mean - m) sum sgn, where nothing cancels. */
 #include "batch_norm.h"
 
 /* Without rows there are no statistics: mean is 0, rstd 1, and s is nought. */

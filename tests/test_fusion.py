@@ -262,12 +262,20 @@ def test_what_stands_between_and_is_no_mere_identity_is_called(rng):
     assert joined(net(x))
 
 
-def test_neither_the_result_nor_a_mask_is_kept_for_batch_norm_with_relu(rng):
-    x = batten.tensor(rng.standard_normal((400, 50)), requires_grad=True)
-    operation = nn.Sequential(nn.BatchNorm1d(50).double(), nn.ReLU())(x).grad_fn
-    kept = [getattr(operation, slot) for slot in operation.of_class.kept]
-    large = [v for v in kept if isinstance(v, np.ndarray) and v.size >= x.array.size]
-    assert len(large) == 1 and large[0] is x.array
+@pytest.mark.parametrize("kind, statistics", [
+    (nn.BatchNorm2d, 3 * 6),  # mean, rstd, and where relu bends, of each channel
+    (nn.GroupNorm, 2 * 40 * 2 + 6),  # mean and rstd of each group of each image, and the bias, which may change
+    (nn.InstanceNorm2d, 2 * 40 * 6 + 6),
+])  # fmt: skip
+def test_neither_the_result_nor_a_mask_is_kept_for_relu_behind_a_normalization(kind, statistics, rng):
+    x = batten.tensor(rng.standard_normal((40, 6, 5, 7)), requires_grad=True).to(memory_format=batten.channels_last)
+    norm = kind(2, 6) if kind is nn.GroupNorm else kind(6, affine=True)
+    operation = nn.Sequential(norm.double(), nn.ReLU())(x).grad_fn
+    kept = [v for slot in operation.of_class.kept if isinstance(v := getattr(operation, slot), np.ndarray)]
+    own = [p.array for p in (*norm.parameters(), *norm.buffers())]
+    rest = [v for v in kept if not any(np.shares_memory(v, array) for array in (x.array, *own))]
+    assert sum(np.shares_memory(v, x.array) for v in kept) == 1
+    assert sum(v.size for v in rest) == statistics
 
 
 class Spy:

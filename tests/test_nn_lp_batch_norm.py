@@ -414,6 +414,12 @@ def test_gradients_of_parameters_only(rng):
 
 
 @each_power
+def test_without_channels(p, dtype):
+    x = np.empty((5, 0), dtype)
+    assert step(nn.LpBatchNorm1d(0, p, dtype=dtype), x, x) == step(nn.BatchNorm1d(0, dtype=dtype), x, x)
+
+
+@each_power
 @pytest.mark.parametrize("shape", [(0, 3, 2, 2), (2, 3, 0, 4)])
 def test_batches_without_elements(p, shape, dtype):
     layer = nn.LpBatchNorm2d(3, p, dtype=dtype)

@@ -75,6 +75,7 @@ OVER = {
     "batch_norm_backward": (0, 3), "batch_norm_add_relu_backward": (1, 4), "batch_norm_inference_backward": (0, 3),
     "l1_batch_norm_backward": (0, 3), "linf_batch_norm_backward": (0, 3),
     "group_norm_backward": (0, 3), "group_norm_add_relu_backward": (1, 4),
+    "layer_norm_backward": (0, 3), "rms_norm_backward": (0, 2),
 }  # fmt: skip
 
 

@@ -21,6 +21,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ def batten() -> Callable[[Any], Callable[[], Any]]:
         images_lie = batten.contiguous_format
         features_lie = batten.channels_last
         residual = staticmethod(batten.nn.fusion.residual)
+        L1BatchNorm2d = partial(batten.nn.LpBatchNorm2d, p=1)
 
         def __getattr__(self, name: str) -> Any:
             return getattr(batten, name)

@@ -9,8 +9,8 @@ for each channel by itself, where s is of the n numbers x of the batch:
     p = ∞     s = max |x - mean| / e(n),     e(n) = ∫ 1 - erf(t / √2)^n dt, t > 0
 
 e(n) is what the largest of n numbers |x| is on average for standard normal x.  So all three estimate the
-standard deviation of what is normally distributed.  Networks train about as well by any of them: what helps is
-not that the variance is one.
+standard deviation of what is normally distributed.  Both papers find that networks train about as well by any
+of them: it is not a variance of one that helps.
 
 s² stands wherever batch normalization has the variance, also in the running estimate, which follows s² n / (n - 1).
 So the buffers mean the same for every p, and evaluation is that of batch normalization.
@@ -212,9 +212,12 @@ class LpBatchNormModule(BatchNormModule):
 class LpBatchNorm1d(LpBatchNormModule):
     """Batch normalization of (N, num_features) or (N, num_features, L) by the deviation of power p: 1, 2 or infinity.
 
-    See the equations above.  p=2 is BatchNorm1d, whose arguments are those behind p.  So are parameters and buffers:
-    running_var follows s² n / (n - 1), and checkpoints of any p and of BatchNorm1d fit into one another.
-    Evaluation does not depend on p.
+        y = weight (x - mean) / sqrt(s² + eps) + bias
+
+    p=1: s = √(π/2) mean |x - mean|.  p=inf: s = max |x - mean| / e(n), where e(n) is the average of the largest |x| of
+    n standard normal x.  p=2: s² is the variance, and the layer is BatchNorm1d, whose arguments are those behind p.  So
+    are parameters and buffers: running_var follows s² n / (n - 1), and checkpoints of any p and of BatchNorm1d
+    fit into one another.  Evaluation does not depend on p.  After Hoffer et al. 2018 and Santurkar et al. 2018.
 
     ValueError for any other p; else BatchNorm1d's errors.
 
@@ -236,7 +239,7 @@ class LpBatchNorm1d(LpBatchNormModule):
 
 
 class LpBatchNorm2d(LpBatchNormModule):
-    """The same of images (N, num_features, H, W): each channel over all pixels of the batch.
+    """LpBatchNorm1d of images (N, num_features, H, W): each channel over all pixels of the batch.
 
     >>> import batten
     >>> batten.nn.LpBatchNorm2d(16, p=1)(batten.ones(2, 16, 3, 4)).shape

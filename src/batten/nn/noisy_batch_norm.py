@@ -74,12 +74,15 @@ class NoisyBatchNormModule(BatchNormModule):
 
 
 class NoisyBatchNorm1d(NoisyBatchNormModule):
-    """Noisy batch normalization of (N, num_features) or (N, num_features, L); see the equations above.
+    """Noisy batch normalization of (N, num_features) or (N, num_features, L), after Santurkar et al. 2018.
 
-    In training each result y of BatchNorm1d, gamma and beta included, becomes s y + m.  n_mu and n_sigma say how
-    far the noise of a step lies from none, r_mu and r_sigma how far its examples lie apart.  The gradient knows s and m
-    as constants.  In evaluation there is no noise.  The random numbers are those of `batten.manual_seed`, the
-    same for any number of threads; the arguments behind r_sigma, and the buffers, are BatchNorm1d's.
+        y = s BatchNorm1d(x) + m,     m ~ U(mu - r_mu, mu + r_mu),     s ~ N(sigma, r_sigma),
+                                      mu ~ U(-n_mu, n_mu),             sigma ~ U(1, n_sigma)
+
+    In training mu and sigma are drawn for each step and channel, m and s for each example, too; r_sigma is a standard
+    deviation.  weight and bias are applied before the noise.  The gradient knows s and m as constants.  In
+    evaluation there is no noise.  The random numbers are those of `batten.manual_seed`, the same for any
+    number of threads; the arguments behind r_sigma, and the buffers, are BatchNorm1d's.
 
     ValueError unless n_mu, r_mu and r_sigma are at least 0 and n_sigma is at least 1; else BatchNorm1d's errors.
 
@@ -95,9 +98,7 @@ class NoisyBatchNorm1d(NoisyBatchNormModule):
 
 
 class NoisyBatchNorm2d(NoisyBatchNormModule):
-    """Noisy batch normalization of images (N, num_features, H, W): all pixels of an example's channel share s and m.
-
-    Else as NoisyBatchNorm1d.
+    """NoisyBatchNorm1d of images (N, num_features, H, W): all pixels of an example's channel share s and m.
 
     >>> import batten
     >>> batten.nn.NoisyBatchNorm2d(16)(batten.ones(2, 16, 3, 4)).shape

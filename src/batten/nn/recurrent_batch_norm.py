@@ -24,15 +24,18 @@ __all__ = ["RecurrentBatchNorm1d"]
 
 
 class RecurrentBatchNorm1d(BatchNormModule):
-    """Batch normalization of (N, num_features) or (N, num_features, L) at time step t, by statistics of that step.
+    """Batch normalization of (N, num_features) or (N, num_features, L) at time step t, after Cooijmans et al. 2016.
 
-    The arguments behind time_steps are BatchNorm1d's.  The buffers running_mean and running_var are
+        layer(x, t) = weight (x - mean) / sqrt(var + eps) + bias
+
+    mean and var are the batch's, or in evaluation the running ones of step t; weight and bias are those of
+    all steps.  The arguments behind time_steps are BatchNorm1d's.  The buffers running_mean and running_var are
     (time_steps, num_features), and num_batches_tracked is (time_steps,), so that momentum=None averages
-    over the batches that reached a step.  All t >= time_steps - 1 share the last row: follow it in training by
-    sequences that are not much longer, as it would take in all of their ends.
+    over the batches that reached a step.  All t >= time_steps - 1 share the last row, which so takes in what there is
+    of longer sequences in training, and stands for it in evaluation.
 
-    weight starts as one, as BatchNorm1d's does.  Cooijmans et al. start it at 0.1, as tanh and sigmoid of what
-    has variance 1 pass back too little of the gradient: `nn.init.constant_(layer.weight, 0.1)`.
+    weight starts as one, as BatchNorm1d's does.  The paper starts it at 0.1, since tanh of what has variance 1
+    passes back too little of the gradient: `nn.init.constant_(layer.weight, 0.1)`.
 
     ValueError if time_steps < 1 or t < 0, TypeError unless t is an integer; else BatchNorm1d's errors.
 
@@ -65,9 +68,9 @@ class RecurrentBatchNorm1d(BatchNormModule):
         bias: bool = True,
     ) -> None:
         super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
-        if operator.index(time_steps) < 1:
+        self.time_steps = operator.index(time_steps)
+        if time_steps < 1:
             raise ValueError(f"RecurrentBatchNorm1d expects at least one time step, got time_steps={time_steps}")
-        self.time_steps = time_steps
         if track_running_stats:
             self.running_mean = zeros(time_steps, num_features, device=device, dtype=dtype)
             self.running_var = ones(time_steps, num_features, device=device, dtype=dtype)
