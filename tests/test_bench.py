@@ -473,7 +473,8 @@ SMALL_IMAGES = [
     ("conv", (3, 4, 4, 7, 3, 1, 1, 4)), ("max_pool", (3, 5, 8, 2, 2, 0)), ("max_pool", (3, 5, 8, 3, 2, 1)),
     ("batch_norm2d_relu", (3, 16, 4, 4)), ("batch_norm2d_add_relu", (3, 16, 4, 4)),
     ("l1_batch_norm2d", (3, 16, 4, 4)),
-    ("group_norm", (3, 16, 4, 4)), ("local_response_norm", (3, 7, 4, 4)),
+    ("group_norm", (3, 16, 4, 4)), ("group_norm_add_relu", (3, 16, 4, 4)), ("instance_norm2d", (3, 16, 4, 4)),
+    ("local_response_norm", (3, 7, 4, 4)),
 ]  # fmt: skip
 
 
