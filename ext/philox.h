@@ -14,6 +14,7 @@
 #define BATTEN_PHILOX_H
 
 #include "kernel.h"
+#include <string.h>
 #ifdef __SSE2__
 #include <immintrin.h>
 #endif
@@ -57,28 +58,48 @@ static inline wide multiplied(wide x, uint32_t factor)
 #endif
 }
 
+/* x[w][lane]: word w of block first + lane, with anything above it. */
+static inline void philox_lanes(wide x[WORDS], uint64_t first, uint64_t key, uint64_t call)
+{
+    static const uint64_t LANE[8] = {0, 1, 2, 3, 4, 5, 6, 7};
+    wide zero = {0}, x0, x1 = zero + (first >> 32), x2 = zero + (uint32_t)call, x3 = zero + (call >> 32);
+    memcpy(&x0, LANE, sizeof x0);
+    x0 += first;
+    uint32_t key0 = (uint32_t)key, key1 = (uint32_t)(key >> 32);
+    PRAGMA(GCC unroll 10)
+    for (int round = 0; round < ROUNDS; round++) {
+        const wide a = multiplied(x0, 0xD2511F53), b = multiplied(x2, 0xCD9E8D57);
+        x0 = b >> 32 ^ x1 ^ key0, x1 = b;
+        x2 = a >> 32 ^ x3 ^ key1, x3 = a;
+        key0 += 0x9E3779B9;
+        key1 += 0xBB67AE85;
+    }
+    x[0] = x0, x[1] = x1, x[2] = x2, x[3] = x3;
+}
+
 /* words[w][lane]: word w of block 16 group + lane. */
 static inline void philox_group(uint32_t words[WORDS][LANES], size_t group, uint64_t key, uint64_t call)
 {
-    const uint64_t first = (uint64_t)group * LANES;
     PRAGMA(GCC unroll 8)
     for (size_t begin = 0; begin < LANES; begin += WIDE) {
-        wide zero = {0}, x0, x1 = zero + (first >> 32), x2 = zero + (uint32_t)call, x3 = zero + (call >> 32);
-        for (size_t lane = 0; lane < WIDE; lane++)
-            x0[lane] = first + begin + lane;
-        uint32_t key0 = (uint32_t)key, key1 = (uint32_t)(key >> 32);
-        PRAGMA(GCC unroll 10)
-        for (int round = 0; round < ROUNDS; round++) {
-            const wide a = multiplied(x0, 0xD2511F53), b = multiplied(x2, 0xCD9E8D57);
-            x0 = b >> 32 ^ x1 ^ key0, x1 = b;
-            x2 = a >> 32 ^ x3 ^ key1, x3 = a;
-            key0 += 0x9E3779B9;
-            key1 += 0xBB67AE85;
-        }
-        *(narrow *)&words[0][begin] = __builtin_convertvector(x0, narrow);
-        *(narrow *)&words[1][begin] = __builtin_convertvector(x1, narrow);
-        *(narrow *)&words[2][begin] = __builtin_convertvector(x2, narrow);
-        *(narrow *)&words[3][begin] = __builtin_convertvector(x3, narrow);
+        wide x[WORDS];
+        philox_lanes(x, (uint64_t)group * LANES + begin, key, call);
+        PRAGMA(GCC unroll 4)
+        for (int w = 0; w < WORDS; w++)
+            *(narrow *)&words[w][begin] = __builtin_convertvector(x[w], narrow);
+    }
+}
+
+/* pairs[w][lane]: words 2 w and 2 w + 1 of block 16 group + lane, the latter in the upper half. */
+static inline void philox_pairs(uint64_t pairs[WORDS / 2][LANES], size_t group, uint64_t key, uint64_t call)
+{
+    PRAGMA(GCC unroll 8)
+    for (size_t begin = 0; begin < LANES; begin += WIDE) {
+        wide x[WORDS];
+        philox_lanes(x, (uint64_t)group * LANES + begin, key, call);
+        PRAGMA(GCC unroll 2)
+        for (int w = 0; w < WORDS / 2; w++)
+            *(wide *)&pairs[w][begin] = (x[2 * w] & 0xFFFFFFFF) | x[2 * w + 1] << 32;
     }
 }
 
