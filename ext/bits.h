@@ -60,15 +60,21 @@ static inline uint32_t bits_at(const uint8_t *mask, size_t first, size_t n)
 static inline uint64_t load_bits(const uint8_t *mask, size_t n)
 {
     uint64_t bits = 0;
-    memcpy(&bits, mask, blocks_of(n, 8));
+    if (n == PIECE) /* a single instruction, where the size is known */
+        memcpy(&bits, mask, sizeof bits);
+    else
+        memcpy(&bits, mask, blocks_of(n, 8));
     return bits;
 }
 
 static inline void store_bits(uint8_t *mask, uint64_t bits, size_t n)
 {
-    if (n < PIECE)
+    if (n == PIECE) {
+        memcpy(mask, &bits, sizeof bits);
+    } else {
         bits &= ((uint64_t)1 << n) - 1; /* the last byte has no stray bits */
-    memcpy(mask, &bits, blocks_of(n, 8));
+        memcpy(mask, &bits, blocks_of(n, 8));
+    }
 }
 
 #endif

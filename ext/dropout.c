@@ -7,33 +7,35 @@
  * choice: NaN and infinity in a dropped x give NaN, so that a broken network shows
  * at once and not in some steps only.
  *
- * Threads take whole units of elements, and so never share a byte of the mask. */
+ * Threads take whole blocks of elements, of two units, and so never share a byte of the mask. */
 #include "mask.h"
 #include "stream.h"
 
 /* Vector operations that an element costs, about: forward with most p, and backward. */
 enum { COST = 4, COST_BACKWARD = 2 };
 
-/* The elements of unit u that an array of n has. */
-static inline size_t elements(size_t u, size_t n)
+/* Where a block ends in an array of n elements. */
+static inline size_t end_of(size_t block, size_t n)
 {
-    return smaller(UNIT, n - u * UNIT);
+    return smaller(block * BLOCK + BLOCK, n);
 }
 
-static void draw(uint8_t *mask, size_t u, size_t n, struct chance chance, uint64_t key, uint64_t call)
+static void draw(uint8_t *mask, size_t block, size_t n, struct chance chance, uint64_t key, uint64_t call)
 {
     uint64_t kept[NUMBERS];
-    draw_unit(kept, chance, u, key, call);
-    for (size_t i = 0; i < elements(u, n); i += PIECE)
-        store_bits(mask + (u * UNIT + i) / 8, kept[i / PIECE], smaller(PIECE, elements(u, n) - i));
+    for (size_t i = block * BLOCK, end = end_of(block, n); i < end; i += PIECE) {
+        if (i % UNIT == 0)
+            draw_unit(kept, chance, i / UNIT, key, call);
+        store_bits(mask + i / 8, kept[i % UNIT / PIECE], smaller(PIECE, end - i));
+    }
 }
 
 /* mask[(n + 7) / 8] */
 void KERNEL(dropout_mask)(uint8_t *mask, size_t n, double p, uint64_t key, uint64_t call)
 {
     const struct chance chance = chance_of(p);
-    PARALLEL(COST_BACKWARD * n, for (size_t u = 0; u < blocks_of(n, UNIT); u++)
-        draw(mask, u, n, chance, key, call););
+    PARALLEL(COST_BACKWARD * n, for (size_t block = 0; block < blocks_of(n, BLOCK); block++)
+        draw(mask, block, n, chance, key, call););
 }
 
 /* past: y is stored past the caches. */
@@ -58,10 +60,10 @@ static inline void thin_piece(real *y, const real *x, uint64_t bits, size_t n, r
     }
 }
 
-static void thin(real *y, const real *x, const uint8_t *mask, size_t u, size_t n, real scale, int past)
+static void thin(real *y, const real *x, const uint8_t *mask, size_t block, size_t n, real scale, int past)
 {
-    for (size_t i = u * UNIT, last = i + elements(u, n); i < last; i += PIECE) {
-        const size_t some = smaller(PIECE, last - i);
+    for (size_t i = block * BLOCK, end = end_of(block, n); i < end; i += PIECE) {
+        const size_t some = smaller(PIECE, end - i);
         thin_piece(y + i, x + i, load_bits(mask + i / 8, some), some, scale, past);
     }
     if (past)
@@ -74,9 +76,9 @@ void KERNEL(dropout)(real *y, uint8_t *mask, const real *x, size_t n, double p, 
 {
     const struct chance chance = chance_of(p);
     const int past = y != x && streams(y, n);
-    PARALLEL(COST * n, for (size_t u = 0; u < blocks_of(n, UNIT); u++) {
-        draw(mask, u, n, chance, key, call);
-        thin(y, x, mask, u, n, (real)scale, past);
+    PARALLEL(COST * n, for (size_t block = 0; block < blocks_of(n, BLOCK); block++) {
+        draw(mask, block, n, chance, key, call);
+        thin(y, x, mask, block, n, (real)scale, past);
     });
 }
 
@@ -84,8 +86,8 @@ void KERNEL(dropout)(real *y, uint8_t *mask, const real *x, size_t n, double p, 
 void KERNEL(dropout_backward)(real *dx, const real *dy, const uint8_t *mask, size_t n, double scale)
 {
     const int past = dx != dy && streams(dx, n);
-    PARALLEL(COST_BACKWARD * n, for (size_t u = 0; u < blocks_of(n, UNIT); u++)
-        thin(dx, dy, mask, u, n, (real)scale, past););
+    PARALLEL(COST_BACKWARD * n, for (size_t block = 0; block < blocks_of(n, BLOCK); block++)
+        thin(dx, dy, mask, block, n, (real)scale, past););
 }
 
 /* ---- behind a relu ---- */
@@ -112,11 +114,11 @@ static inline uint64_t relu_piece(real *y, const real *x, uint64_t bits, size_t 
     return passed;
 }
 
-static void relu_thin(real *y, uint8_t *passed, const real *x, const uint8_t *mask, size_t u, size_t n, real scale,
+static void relu_thin(real *y, uint8_t *passed, const real *x, const uint8_t *mask, size_t block, size_t n, real scale,
                       int past)
 {
-    for (size_t i = u * UNIT, last = i + elements(u, n); i < last; i += PIECE) {
-        const size_t some = smaller(PIECE, last - i);
+    for (size_t i = block * BLOCK, end = end_of(block, n); i < end; i += PIECE) {
+        const size_t some = smaller(PIECE, end - i);
         const uint64_t bits = load_bits(mask + i / 8, some);
         store_bits(passed + i / 8, relu_piece(y + i, x + i, bits, some, scale, past), some);
     }
@@ -130,9 +132,9 @@ void KERNEL(relu_dropout)(real *y, uint8_t *mask, uint8_t *passed, const real *x
 {
     const struct chance chance = chance_of(p);
     const int past = y != x && streams(y, n);
-    PARALLEL(COST * n, for (size_t u = 0; u < blocks_of(n, UNIT); u++) {
-        draw(mask, u, n, chance, key, call);
-        relu_thin(y, passed, x, mask, u, n, (real)scale, past);
+    PARALLEL(COST * n, for (size_t block = 0; block < blocks_of(n, BLOCK); block++) {
+        draw(mask, block, n, chance, key, call);
+        relu_thin(y, passed, x, mask, block, n, (real)scale, past);
     });
 }
 
@@ -152,11 +154,11 @@ static inline void relu_piece_backward(real *dx, const real *dy, uint64_t bits, 
     }
 }
 
-static void relu_thin_backward(real *dx, const real *dy, const uint8_t *mask, const uint8_t *passed, size_t u, size_t n,
-                               real scale, int past)
+static void relu_thin_backward(real *dx, const real *dy, const uint8_t *mask, const uint8_t *passed, size_t block,
+                               size_t n, real scale, int past)
 {
-    for (size_t i = u * UNIT, last = i + elements(u, n); i < last; i += PIECE) {
-        const size_t some = smaller(PIECE, last - i);
+    for (size_t i = block * BLOCK, end = end_of(block, n); i < end; i += PIECE) {
+        const size_t some = smaller(PIECE, end - i);
         const uint64_t bits = load_bits(mask + i / 8, some), let = load_bits(passed + i / 8, some);
         relu_piece_backward(dx + i, dy + i, bits, let, some, scale, past);
     }
@@ -169,8 +171,8 @@ void KERNEL(relu_dropout_backward)(real *dx, const real *dy, const uint8_t *mask
                                    double scale)
 {
     const int past = dx != dy && streams(dx, n);
-    PARALLEL(COST_BACKWARD * n, for (size_t u = 0; u < blocks_of(n, UNIT); u++)
-        relu_thin_backward(dx, dy, mask, passed, u, n, (real)scale, past););
+    PARALLEL(COST_BACKWARD * n, for (size_t block = 0; block < blocks_of(n, BLOCK); block++)
+        relu_thin_backward(dx, dy, mask, passed, block, n, (real)scale, past););
 }
 
 /* ---- alpha dropout (Klambauer et al. 2017) ---- */
@@ -195,10 +197,10 @@ static inline void shift_piece(real *y, const real *x, uint64_t bits, size_t n, 
     }
 }
 
-static void shift(real *y, const real *x, const uint8_t *mask, size_t u, size_t n, struct line line)
+static void shift(real *y, const real *x, const uint8_t *mask, size_t block, size_t n, struct line line)
 {
-    for (size_t i = u * UNIT, last = i + elements(u, n); i < last; i += PIECE) {
-        const size_t some = smaller(PIECE, last - i);
+    for (size_t i = block * BLOCK, end = end_of(block, n); i < end; i += PIECE) {
+        const size_t some = smaller(PIECE, end - i);
         shift_piece(y + i, x + i, load_bits(mask + i / 8, some), some, line);
     }
 }
@@ -209,8 +211,8 @@ void KERNEL(alpha_dropout)(real *y, uint8_t *mask, const real *x, size_t n, doub
 {
     const struct chance chance = chance_of(p);
     const struct line line = {(real)scale, (real)kept, (real)dropped};
-    PARALLEL(COST * n, for (size_t u = 0; u < blocks_of(n, UNIT); u++) {
-        draw(mask, u, n, chance, key, call);
-        shift(y, x, mask, u, n, line);
+    PARALLEL(COST * n, for (size_t block = 0; block < blocks_of(n, BLOCK); block++) {
+        draw(mask, block, n, chance, key, call);
+        shift(y, x, mask, block, n, line);
     });
 }

@@ -104,7 +104,7 @@ def batch_norm_add_relu_backward_row(rng, dtype, size):
 def thinning(rng, x):
     """What dropout multiplies x by, and its mask."""
     keep = rng.integers(0, 2, x.shape, bool)
-    return np.where(keep, x.dtype.type(1.5), 0), np.packbits(keep, bitorder="little")
+    return np.where(keep, x.dtype.type(1.5), x.dtype.type(0)), np.packbits(keep, bitorder="little")
 
 
 def batch_norm_relu_dropout_row(rng, dtype, size):
@@ -120,7 +120,7 @@ def batch_norm_relu_dropout_backward_row(rng, dtype, size):
     x, dy, gamma, beta, *running = data(rng, dtype, size)
     factor, mask = thinning(rng, x)
     y, kept, *_ = trained(x, gamma, beta, *running)
-    expected = trained_backward(np.where(y <= 0, 0, exact(dy)[0] * factor), x, gamma, kept)
+    expected = trained_backward(np.where(y <= 0, 0, exact(dy * factor)[0]), x, gamma, kept)
     outputs = [np.zeros_like(x), np.zeros_like(gamma), np.zeros_like(gamma)]
     arguments = [*outputs, dy, x, mask, kept.astype(np.float64), gamma, 1.5]
     return Case(kernels.batch_norm_relu_dropout_backward, arguments, expected, outputs=3, tolerance=rounding(x))

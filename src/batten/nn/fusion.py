@@ -112,7 +112,10 @@ def fused(first: Any, second: Any) -> str | None:
 
 
 def thins(first: Any, activation: str | None, second: Any) -> bool:
-    """Whether a module is to do what is behind it, and its activation: a dropout that draws a mask."""
+    """Whether a module is to do what is behind it, and its activation: a dropout that draws a mask.
+
+    One in place would overwrite what a relu needs for its gradient, which is to be said as ever.
+    """
     return (
         type(second) is Dropout
         and type(first) in DROPPING
@@ -121,6 +124,7 @@ def thins(first: Any, activation: str | None, second: Any) -> bool:
         and as_defined(second)
         and second.training
         and 0 < second.p <= 1
+        and not second.inplace
         and not (type(first) is ReLU and first.inplace)
     )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..random import get_rng_state, set_rng_state
+from ..random import Generator, default_generator
 
 if TYPE_CHECKING:
     from .module import Module
@@ -22,10 +22,12 @@ def unchanged(model: Module) -> Iterator[None]:
     """Puts back what a model is when the block ends, also by an exception.
 
     These are the attributes of its modules, with their modes and hooks; parameters, buffers and their gradients, bit
-    by bit and with their versions, so that what was recorded before can still go backward; and the state of the
-    default generator.  What an attribute refers to beside these, such as a list of the user's own, is not looked into.
+    by bit and with their versions, so that what was recorded before can still go backward; and the states of the
+    default generator and of the modules' own.  What an attribute refers to beside these, such as a list of the user's
+    own, is not looked into.
     """
-    state = get_rng_state()
+    own = [v for module in model.modules() for v in vars(module).values() if isinstance(v, Generator)]
+    states = [(generator, generator.get_state()) for generator in (default_generator, *own)]
     modules = [(module, vars(copy(module))) for module in model.modules()]
     tensors = [*model.parameters(), *model.buffers()]
     tensors += [x.gradient for x in tensors if x.gradient is not None]
@@ -37,7 +39,8 @@ def unchanged(model: Module) -> Iterator[None]:
     try:
         yield
     finally:
-        set_rng_state(state)
+        for generator, state in states:
+            generator.set_state(state)
         for module, attributes in modules:
             vars(module).clear()
             vars(module).update(attributes)
