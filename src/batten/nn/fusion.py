@@ -125,7 +125,7 @@ def thins(first: Any, activation: str | None, second: Any) -> bool:
         and second.training
         and 0 < second.p <= 1
         and not second.inplace
-        and not (type(first) is ReLU and first.inplace)
+        and not vars(first).get("inplace", False)
     )
 
 
