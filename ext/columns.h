@@ -330,13 +330,10 @@ static void write_tile(real *y, const real *x, const real *z, const struct colum
         write_rows(y, x, z, c, t, cols, 0, 0);
 }
 
-/* y = y m */
-static inline void thin_tile(real *y, const struct dropped *d, struct tile t, size_t cols)
+/* How many rows of a tile dropout takes as one: those of a narrow matrix, which have no others' between them. */
+static inline size_t rows_at_once(struct tile t, size_t cols)
 {
-    for (size_t i = 0; i < t.height; i++) {
-        const size_t at = (t.row + i) * cols + t.column;
-        thin_row(y + at, y + at, d, at, t.width);
-    }
+    return t.width == cols && cols ? greater(2 * COLUMNS / cols, 1) : 1;
 }
 
 /* dz = dy where relu let y through */

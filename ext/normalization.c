@@ -41,12 +41,28 @@ static void finish(double *kept, real *running_mean, real *running_var, const re
     keep(kept, running_mean, running_var, var, gamma, beta, begin, end, rows, cols, eps, momentum);
 }
 
-static void normalize_and_thin_tile(real *y, const real *x, const real *z, const double *kept, const real *gamma,
-                                    struct tile t, size_t cols, int relu, const struct dropped *d)
+/* The same with dropout behind relu, row by row while they are in the first cache. */
+static void normalize_and_thin_tile(real *y, const real *x, const double *kept, const real *gamma, struct tile t,
+                                    size_t cols, const struct dropped *d)
 {
-    normalize_tile(y, x, z, kept, gamma, t, cols, relu);
+    const size_t step = rows_at_once(t, cols), last = t.row + t.height;
+    struct columns c;
+    load_columns(&c, kept, gamma, t, cols);
+    for (; t.row < last; t.row += step) {
+        const size_t at = t.row * cols + t.column;
+        t.height = smaller(step, last - t.row);
+        write_tile(y, x, NULL, &c, t, cols, 1);
+        thin_row(y + at, y + at, d, at, t.height * t.width);
+    }
+}
+
+static void finish_tile(real *y, const real *x, const real *z, const double *kept, const real *gamma, struct tile t,
+                        size_t cols, int relu, const struct dropped *d)
+{
     if (d)
-        thin_tile(y, d, t, cols); /* while it is in the cache */
+        normalize_and_thin_tile(y, x, kept, gamma, t, cols, d);
+    else
+        normalize_tile(y, x, z, kept, gamma, t, cols, relu);
 }
 
 /* The kernels below; z and d may be NULL. */
@@ -66,7 +82,7 @@ static void normalize(real *y, double *kept, real *running_mean, real *running_v
             finish(kept, running_mean, running_var, x, gamma, beta, scratch, j, smaller(j + FINISHED, cols), rows,
                    cols, eps, momentum);)
         SHARED_BACK(i, tiles(rows, cols),
-                    normalize_and_thin_tile(y, x, z, kept, gamma, tile_at(i, rows, cols), cols, relu, d);));
+                    finish_tile(y, x, z, kept, gamma, tile_at(i, rows, cols), cols, relu, d);));
 }
 
 /* y (rows, cols); with relu, what is negative becomes nought.  kept (3, cols) is for
@@ -141,12 +157,13 @@ static inline __attribute__((always_inline)) void write_rows_backward(real *dx, 
                                                                       const real *slope, struct tile t, size_t cols,
                                                                       const int relu, const struct dropped *d)
 {
+    const size_t step = rows_at_once(t, cols);
     real thinned[2 * COLUMNS];
     for (size_t i = 0; i < t.height; i++) {
         const size_t at = (t.row + i) * cols + t.column;
-        const real *const from = d ? thinned : dy + at;
-        if (d)
-            thin_row(thinned, dy + at, d, at, t.width);
+        const real *const from = d ? thinned + i % step * t.width : dy + at;
+        if (d && i % step == 0)
+            thin_row(thinned, dy + at, d, at, smaller(step, t.height - i) * t.width);
         PRAGMA(omp simd)
         for (size_t j = 0; j < t.width; j++) {
             const real y = normalized(x[at + j], c->mean[j], c->scale[j], c->shift[j]);
