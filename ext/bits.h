@@ -48,12 +48,20 @@ static inline uint64_t bits_of(truths lanes)
 #endif
 }
 
-/* The bits of n <= 16 elements from one anywhere, and others above them. */
-static inline uint32_t bits_at(const uint8_t *mask, size_t first, size_t n)
+/* The bits of n <= 16 elements from one anywhere, or of a whole piece, and others above them. */
+static inline uint64_t bits_at(const uint8_t *mask, size_t first, size_t n)
 {
     const size_t last = (first + n - 1) / 8;
-    const uint32_t below = mask[first / 8] | (uint32_t)mask[n > 8 ? first / 8 + 1 : last] << 8;
-    return (n > 8 ? below | (uint32_t)mask[last] << 16 : below) >> first % 8;
+    uint64_t bits = mask[first / 8];
+    if (n == PIECE) {
+        memcpy(&bits, mask + first / 8, sizeof bits);
+        return bits >> first % 8 | (uint64_t)mask[last] << 1 << (63 - first % 8);
+    }
+    if (n > 8)
+        bits |= (uint64_t)mask[first / 8 + 1] << 8 | (uint64_t)mask[last] << 16;
+    else
+        bits |= (uint64_t)mask[last] << 8;
+    return bits >> first % 8;
 }
 
 /* The bits of n <= PIECE elements, and their place in a mask. */

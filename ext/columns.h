@@ -97,17 +97,16 @@ static inline __attribute__((always_inline)) narrow let_through(narrow dy, narro
 }
 
 /* What dropout makes of a vector of the gradient that arrives, and of one element; d may be NULL. */
-static inline __attribute__((always_inline)) narrow arrived(const real *dy, const struct dropped *d)
+static inline __attribute__((always_inline)) narrow arrived(const real *dy, uint64_t bits, const struct dropped *d)
 {
     const narrow value = *(const loose *)dy;
     if (!d)
         return value;
     typedef integer lanes __attribute__((vector_size(LANES * sizeof(real))));
     static const integer BIT[] = {1, 1 << 1, 1 << 2, 1 << 3, 1 << 4, 1 << 5, 1 << 6, 1 << 7};
-    const size_t at = (size_t)(dy - d->dy);
     lanes bit;
     memcpy(&bit, BIT, sizeof bit);
-    bit = (bit & ((lanes){0} + (integer)bits_at(d->mask, at, LANES))) == bit;
+    bit = (bit & ((lanes){0} + (integer)(uint8_t)bits)) == bit;
     return value * (narrow)(bit & (lanes)(d->scale - (narrow){0}));
 }
 
@@ -119,11 +118,16 @@ static inline real arrived_one(const real *dy, const struct dropped *d)
 /* to = from times scale or nought, by the mask; the first of n elements is number `at` of it.  to may be from. */
 static inline void thin_row(real *to, const real *from, const struct dropped *d, size_t at, size_t n)
 {
+    const vec scale = d->scale - (vec){0};
     size_t j = 0;
-    for (; j + VLEN <= n; j += VLEN) {
-        const vec factor = those(d->scale - (vec){0}, bits_at(d->mask, at + j, VLEN));
-        *(unaligned *)(to + j) = *(const unaligned *)(from + j) * factor;
+    for (; j + PIECE <= n; j += PIECE) {
+        const uint64_t bits = bits_at(d->mask, at + j, PIECE);
+        PRAGMA(GCC unroll 32)
+        for (size_t k = 0; k < PIECE; k += VLEN)
+            *(unaligned *)(to + j + k) = *(const unaligned *)(from + j + k) * those(scale, bits >> k);
     }
+    for (; j + VLEN <= n; j += VLEN)
+        *(unaligned *)(to + j) = *(const unaligned *)(from + j) * those(scale, bits_at(d->mask, at + j, VLEN));
     for (; j < n; j++)
         to[j] = from[j] * (bits_at(d->mask, at + j, 1) & 1 ? d->scale : 0);
 }
@@ -156,19 +160,20 @@ enum { LINE = 64 / sizeof(real) }; /* of a cache */
                  shift##i = OF_COLUMNS(c->shift, i);                                   \
     const wide center##i = widened(mean##i);                                           \
     wide first##i = {0}, second##i = {0};
-#define ADD(i)                                                                                                \
-    if (i < vectors) {                                                                                        \
-        const narrow value = ((const loose *)x)[i];                                                           \
-        const wide from_mean = widened(value) - center##i;                                                    \
-        wide term = from_mean;                                                                                \
-        if (terms == OF_SIGN)                                                                                 \
-            term = widened(sign_of((value - mean##i) * scale##i + shift##i));                                 \
-        if (terms == OF_DY)                                                                                   \
-            term = widened(arrived(dy + i * LANES, d));                                                       \
-        if (terms == OF_DY_BEFORE_RELU)                                                                       \
-            term = widened(let_through(arrived(dy + i * LANES, d), (value - mean##i) * scale##i + shift##i)); \
-        first##i += term;                                                                                     \
-        second##i += from_mean * term;                                                                        \
+#define ADD(i)                                                                                                        \
+    if (i < vectors) {                                                                                                \
+        const narrow value = ((const loose *)x)[i];                                                                   \
+        const wide from_mean = widened(value) - center##i;                                                            \
+        wide term = from_mean;                                                                                        \
+        if (terms == OF_SIGN)                                                                                         \
+            term = widened(sign_of((value - mean##i) * scale##i + shift##i));                                         \
+        if (terms == OF_DY)                                                                                           \
+            term = widened(arrived(dy + i * LANES, bits >> i * LANES, d));                                            \
+        if (terms == OF_DY_BEFORE_RELU)                                                                               \
+            term = widened(                                                                                           \
+                let_through(arrived(dy + i * LANES, bits >> i * LANES, d), (value - mean##i) * scale##i + shift##i)); \
+        first##i += term;                                                                                             \
+        second##i += from_mean * term;                                                                                \
     }
 #define STORE(i)                                     \
     if (i < vectors) {                               \
@@ -187,6 +192,7 @@ static inline __attribute__((always_inline)) void sum_strip(double *first, doubl
             if (terms >= OF_DY)
                 __builtin_prefetch(dy + k, 0, 2);
         }
+        const uint64_t bits = d ? bits_at(d->mask, (size_t)(dy - d->dy), (size_t)vectors * LANES) : 0;
         EACH_VECTOR(ADD)
     }
     EACH_VECTOR(STORE)
