@@ -65,12 +65,13 @@ static inline void normalize_tile(real *y, const real *x, const real *z, const d
 }
 
 static inline void gather_tile_backward(double *scratch, const real *dy, const real *x, const double *kept,
-                                        const real *gamma, struct tile t, size_t cols, int relu)
+                                        const real *gamma, struct tile t, size_t cols, int relu,
+                                        const struct dropped *d)
 {
     struct columns c;
     double *const sums = sums_of_tile(scratch, t, cols);
     load_columns(&c, kept, gamma, t, cols);
-    sum_tile_backward(sums, sums + cols, dy, x, &c, t, cols, relu);
+    sum_tile_backward(sums, sums + cols, dy, x, &c, t, cols, relu, d);
 }
 
 #endif

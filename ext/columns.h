@@ -11,8 +11,7 @@
 #ifndef BATTEN_COLUMNS_H
 #define BATTEN_COLUMNS_H
 
-#include "kernel.h"
-#include <string.h>
+#include "bits.h"
 
 enum { ROWS = BATTEN_TILE_ROWS, COLUMNS = 512, FINISHED = 128 };
 
@@ -54,6 +53,13 @@ struct columns {
     real mean[2 * COLUMNS], scale[2 * COLUMNS], shift[2 * COLUMNS];
 };
 
+/* A dropout behind the walk: the bits of its mask, by what the rest is multiplied, and the gradient that arrives. */
+struct dropped {
+    const uint8_t *mask;
+    real scale;
+    const real *dy;
+};
+
 static inline real normalized(real x, real mean, real scale, real shift)
 {
     return (x - mean) * scale + shift;
@@ -90,6 +96,42 @@ static inline __attribute__((always_inline)) narrow let_through(narrow dy, narro
     return (narrow)(bits & ~stopped);
 }
 
+/* What dropout makes of a vector of the gradient that arrives, and of one element; d may be NULL. */
+static inline __attribute__((always_inline)) narrow arrived(const real *dy, uint64_t bits, const struct dropped *d)
+{
+    const narrow value = *(const loose *)dy;
+    if (!d)
+        return value;
+    typedef integer lanes __attribute__((vector_size(LANES * sizeof(real))));
+    static const integer BIT[] = {1, 1 << 1, 1 << 2, 1 << 3, 1 << 4, 1 << 5, 1 << 6, 1 << 7};
+    lanes bit;
+    memcpy(&bit, BIT, sizeof bit);
+    bit = (bit & ((lanes){0} + (integer)(uint8_t)bits)) == bit;
+    return value * (narrow)(bit & (lanes)(d->scale - (narrow){0}));
+}
+
+static inline real arrived_one(const real *dy, const struct dropped *d)
+{
+    return d ? *dy * (bits_at(d->mask, (size_t)(dy - d->dy), 1) & 1 ? d->scale : 0) : *dy;
+}
+
+/* to = from times scale or nought, by the mask; the first of n elements is number `at` of it.  to may be from. */
+static inline void thin_row(real *to, const real *from, const struct dropped *d, size_t at, size_t n)
+{
+    const vec scale = d->scale - (vec){0};
+    size_t j = 0;
+    for (; j + PIECE <= n; j += PIECE) {
+        const uint64_t bits = bits_at(d->mask, at + j, PIECE);
+        PRAGMA(GCC unroll 32)
+        for (size_t k = 0; k < PIECE; k += VLEN)
+            *(unaligned *)(to + j + k) = *(const unaligned *)(from + j + k) * those(scale, bits >> k);
+    }
+    for (; j + VLEN <= n; j += VLEN)
+        *(unaligned *)(to + j) = *(const unaligned *)(from + j) * those(scale, bits_at(d->mask, at + j, VLEN));
+    for (; j < n; j++)
+        to[j] = from[j] * (bits_at(d->mask, at + j, 1) & 1 ? d->scale : 0);
+}
+
 /* 1 where y > 0, -1 where y < 0, else 0. */
 static inline __attribute__((always_inline)) narrow sign_of(narrow y)
 {
@@ -118,29 +160,30 @@ enum { LINE = 64 / sizeof(real) }; /* of a cache */
                  shift##i = OF_COLUMNS(c->shift, i);                                   \
     const wide center##i = widened(mean##i);                                           \
     wide first##i = {0}, second##i = {0};
-#define ADD(i)                                                                                            \
-    if (i < vectors) {                                                                                    \
-        const narrow value = ((const loose *)x)[i];                                                       \
-        const wide d = widened(value) - center##i;                                                        \
-        wide term = d;                                                                                    \
-        if (terms == OF_SIGN)                                                                             \
-            term = widened(sign_of((value - mean##i) * scale##i + shift##i));                             \
-        if (terms == OF_DY)                                                                               \
-            term = widened(((const loose *)dy)[i]);                                                       \
-        if (terms == OF_DY_BEFORE_RELU)                                                                   \
-            term = widened(let_through(((const loose *)dy)[i], (value - mean##i) * scale##i + shift##i)); \
-        first##i += term;                                                                                 \
-        second##i += d * term;                                                                            \
+#define ADD(i)                                                                                                        \
+    if (i < vectors) {                                                                                                \
+        const narrow value = ((const loose *)x)[i];                                                                   \
+        const wide from_mean = widened(value) - center##i;                                                            \
+        wide term = from_mean;                                                                                        \
+        if (terms == OF_SIGN)                                                                                         \
+            term = widened(sign_of((value - mean##i) * scale##i + shift##i));                                         \
+        if (terms == OF_DY)                                                                                           \
+            term = widened(arrived(dy + i * LANES, bits >> i * LANES, d));                                            \
+        if (terms == OF_DY_BEFORE_RELU)                                                                               \
+            term = widened(                                                                                           \
+                let_through(arrived(dy + i * LANES, bits >> i * LANES, d), (value - mean##i) * scale##i + shift##i)); \
+        first##i += term;                                                                                             \
+        second##i += from_mean * term;                                                                                \
     }
 #define STORE(i)                                     \
     if (i < vectors) {                               \
         ((loose_wide *)(first + j))[i] = first##i;   \
         ((loose_wide *)(second + j))[i] = second##i; \
     }
-static inline
-    __attribute__((always_inline)) void sum_strip(double *first, double *second, const real *x, const real *dy,
-                                                  const struct columns *c, size_t j, size_t rows, size_t cols,
-                                                  size_t next, const int vectors, const enum terms terms)
+static inline __attribute__((always_inline)) void sum_strip(double *first, double *second, const real *x,
+                                                            const real *dy, const struct columns *c, size_t j,
+                                                            size_t rows, size_t cols, size_t next, const int vectors,
+                                                            const enum terms terms, const struct dropped *d)
 {
     EACH_VECTOR(LOAD)
     for (x += j, dy += j; rows > 0; rows--, x += cols, dy += cols) {
@@ -149,6 +192,7 @@ static inline
             if (terms >= OF_DY)
                 __builtin_prefetch(dy + k, 0, 2);
         }
+        const uint64_t bits = d ? bits_at(d->mask, (size_t)(dy - d->dy), (size_t)vectors * LANES) : 0;
         EACH_VECTOR(ADD)
     }
     EACH_VECTOR(STORE)
@@ -157,13 +201,13 @@ static inline
 /* Adds the sums of some rows, one element after the other. */
 static inline __attribute__((always_inline)) void sum_rows(double *first, double *second, const real *x, const real *dy,
                                                            const struct columns *c, size_t rows, size_t cols,
-                                                           const enum terms terms)
+                                                           const enum terms terms, const struct dropped *dropped)
 {
     for (; rows > 0; rows--, x += cols, dy += cols)
         for (size_t j = 0; j < cols; j++) {
             const double d = (double)x[j] - c->mean[j];
             const real y = normalized(x[j], c->mean[j], c->scale[j], c->shift[j]);
-            double term = terms == OF_X ? d : terms == OF_SIGN ? (y > 0) - (y < 0) : dy[j];
+            double term = terms == OF_X ? d : terms == OF_SIGN ? (y > 0) - (y < 0) : arrived_one(dy + j, dropped);
             if (terms == OF_DY_BEFORE_RELU && y <= 0)
                 term = 0;
             first[j] += term;
@@ -182,7 +226,7 @@ static size_t rows_in_one(size_t cols)
  * vector has lanes, the last vector begins before them: some sums are found twice. */
 static inline __attribute__((always_inline)) void sum_tile(double *first, double *second, const real *x, const real *dy,
                                                            struct columns *c, struct tile t, size_t cols,
-                                                           const enum terms terms)
+                                                           const enum terms terms, const struct dropped *d)
 {
     const size_t at = t.row * cols + t.column, joined = rows_in_one(cols), rows = t.height / joined,
                  width = joined * t.width, step = joined * cols, vectors = width / LANES * LANES;
@@ -196,11 +240,11 @@ static inline __attribute__((always_inline)) void sum_tile(double *first, double
     }
     for (; j + STRIP <= vectors; j += STRIP)
         sum_strip(one, other, x + at, dy + at, c, j, rows, step, j + 2 * STRIP <= vectors ? STRIP : rows * step - j,
-                  VECTORS, terms);
+                  VECTORS, terms, d);
     for (; j < vectors; j += LANES)
-        sum_strip(one, other, x + at, dy + at, c, j, rows, step, 0, 1, terms);
+        sum_strip(one, other, x + at, dy + at, c, j, rows, step, 0, 1, terms, d);
     if (j < width)
-        sum_strip(one, other, x + at, dy + at, c, width - LANES, rows, step, 0, 1, terms);
+        sum_strip(one, other, x + at, dy + at, c, width - LANES, rows, step, 0, 1, terms, d);
     if (joined > 1) {
         memcpy(first, one, t.width * sizeof(double));
         memcpy(second, other, t.width * sizeof(double));
@@ -213,23 +257,26 @@ static inline __attribute__((always_inline)) void sum_tile(double *first, double
         }
     }
     const size_t done = at + rows * step;
-    sum_rows(first, second, x + done, dy + done, c, t.height % joined, cols, terms);
+    sum_rows(first, second, x + done, dy + done, c, t.height % joined, cols, terms, d);
 }
 
 static void sum_tile_forward(double *first, double *second, const real *x, struct tile t, size_t cols)
 {
     struct columns c; /* nobody knows the mean yet: the first row takes its place */
     memcpy(c.mean, x + t.column, t.width * sizeof(real));
-    sum_tile(first, second, x, x, &c, t, cols, OF_X);
+    sum_tile(first, second, x, x, &c, t, cols, OF_X, NULL);
 }
 
+/* d, a dropout behind a relu, may be NULL. */
 static void sum_tile_backward(double *first, double *second, const real *dy, const real *x, struct columns *c,
-                              struct tile t, size_t cols, int relu)
+                              struct tile t, size_t cols, int relu, const struct dropped *d)
 {
-    if (relu)
-        sum_tile(first, second, x, dy, c, t, cols, OF_DY_BEFORE_RELU);
+    if (d)
+        sum_tile(first, second, x, dy, c, t, cols, OF_DY_BEFORE_RELU, d);
+    else if (relu)
+        sum_tile(first, second, x, dy, c, t, cols, OF_DY_BEFORE_RELU, NULL);
     else
-        sum_tile(first, second, x, dy, c, t, cols, OF_DY);
+        sum_tile(first, second, x, dy, c, t, cols, OF_DY, NULL);
 }
 
 /* The place in scratch, (2, cols) for each row of tiles, where a tile leaves its sums. */
@@ -287,6 +334,12 @@ static void write_tile(real *y, const real *x, const real *z, const struct colum
         write_rows(y, x, z, c, t, cols, 1, 0);
     else
         write_rows(y, x, z, c, t, cols, 0, 0);
+}
+
+/* How many rows of a tile dropout takes as one: those of a narrow matrix, which have no others' between them. */
+static inline size_t rows_at_once(struct tile t, size_t cols)
+{
+    return t.width == cols && cols ? greater(2 * COLUMNS / cols, 1) : 1;
 }
 
 /* dz = dy where relu let y through */

@@ -1,4 +1,4 @@
-/* Dropout (Srivastava et al. 2014), inverted, with a mask of one bit an element.
+/* Dropout (Srivastava et al. 2014), with a mask of one bit an element (mask.h).
  *
  *     y[i] = x[i] m[i],    m[i] = 0 with probability p, else scale
  *     dx[i] = dy[i] m[i]
@@ -7,86 +7,64 @@
  * choice: NaN and infinity in a dropped x give NaN, so that a broken network shows
  * at once and not in some steps only.
  *
- * An element is dropped if 16 random bits are below round(65536 p): p = 0 and p = 1
- * are exact, and between them p is off by at most 2^-17.  A group of sixteen Philox
- * blocks (philox.h) decides over 128 elements, in rows of sixteen: words 0 to 3,
- * the lower half of each before the upper one, lane by lane.  Elements count in the
- * order of memory; bit i % 8 of byte i / 8 of the mask is set where element i is
- * kept, so threads that take whole groups never share a byte. */
-#include "philox.h"
+ * Threads take whole blocks of elements, of two units, and so never share a byte of the mask. */
+#include "mask.h"
 #include "stream.h"
 
-enum { GROUP = 8 * LANES, COST = 16 };
+/* Vector operations that an element costs, about: forward with most p, and backward. */
+enum { COST = 4, COST_BACKWARD = 2 };
 
-static const uint32_t BIT[LANES] = {1,      1 << 1, 1 << 2,  1 << 3,  1 << 4,  1 << 5,  1 << 6,  1 << 7,
-                                    1 << 8, 1 << 9, 1 << 10, 1 << 11, 1 << 12, 1 << 13, 1 << 14, 1 << 15};
-
-/* y = x times scale or nought, by the bits of one row; n <= LANES elements.  y may be x. */
-static inline void keep(real *y, const real *x, uint32_t bits, real scale, size_t n)
+/* Where a block ends in an array of n elements. */
+static inline size_t end_of(size_t block, size_t n)
 {
-    PRAGMA(omp simd)
-    for (uint32_t lane = 0; lane < n; lane++)
-        y[lane] = x[lane] * (bits & BIT[lane] ? scale : 0);
+    return smaller(block * BLOCK + BLOCK, n);
+}
+
+static void draw(uint8_t *mask, size_t block, size_t n, struct chance chance, uint64_t key, uint64_t call)
+{
+    uint64_t kept[NUMBERS];
+    for (size_t i = block * BLOCK, end = end_of(block, n); i < end; i += PIECE) {
+        if (i % UNIT == 0)
+            draw_unit(kept, chance, i / UNIT, key, call);
+        store_bits(mask + i / 8, kept[i % UNIT / PIECE], smaller(PIECE, end - i));
+    }
+}
+
+/* mask[(n + 7) / 8] */
+void KERNEL(dropout_mask)(uint8_t *mask, size_t n, double p, uint64_t key, uint64_t call)
+{
+    const struct chance chance = chance_of(p);
+    PARALLEL(COST_BACKWARD * n, for (size_t block = 0; block < blocks_of(n, BLOCK); block++)
+        draw(mask, block, n, chance, key, call););
 }
 
 /* past: y is stored past the caches. */
-static inline void keep_row(real *y, const real *x, uint32_t bits, real scale, size_t n, int past)
+static inline void put(real *y, vec value, int past)
 {
-    if (n < LANES) {
-        keep(y, x, bits, scale, n);
-    } else if (past) {
-        vec row[LANES / VLEN];
-        keep((real *)row, x, bits, scale, LANES);
-        for (size_t i = 0; i < LANES / VLEN; i++)
-            stream(y + i * VLEN, row[i]);
+    if (past)
+        stream(y, value);
+    else
+        *(unaligned *)y = value;
+}
+
+/* y = x times scale or nought, by the bits of n <= PIECE elements. */
+static inline void thin_piece(real *y, const real *x, uint64_t bits, size_t n, real scale, int past)
+{
+    if (n == PIECE) {
+        PRAGMA(GCC unroll 32)
+        for (size_t i = 0; i < PIECE; i += VLEN)
+            put(y + i, *(const unaligned *)(x + i) * those(scale - (vec){0}, bits >> i), past);
     } else {
-        keep(y, x, bits, scale, LANES);
+        for (size_t i = 0; i < n; i++)
+            y[i] = x[i] * (bits >> i & 1 ? scale : 0);
     }
 }
 
-/* One bit for each lane that is kept: what a comparison of AVX-512 leaves, if one knows to ask for it. */
-static inline uint32_t decide(const uint32_t word[LANES], int half, uint32_t threshold)
+static void thin(real *y, const real *x, const uint8_t *mask, size_t block, size_t n, real scale, int past)
 {
-#if defined(__AVX512F__) && VBYTES == 64
-    const __m512i random =
-        _mm512_and_epi32(_mm512_srli_epi32(_mm512_loadu_si512(word), 16 * half), _mm512_set1_epi32(0xFFFF));
-    return _mm512_cmpge_epu32_mask(random, _mm512_set1_epi32((int)threshold));
-#else
-    uint32_t bits = 0;
-    PRAGMA(omp simd reduction(| : bits))
-    for (uint32_t lane = 0; lane < LANES; lane++)
-        bits |= (uint32_t)((word[lane] >> 16 * half & 0xFFFF) >= threshold) << lane;
-    return bits;
-#endif
-}
-
-/* The n elements of one group; where n is a constant, so is all that follows from it. */
-static inline __attribute__((always_inline)) void drop_rows(real *y, uint8_t *mask, const real *x, size_t n,
-                                                            uint32_t words[WORDS][LANES], uint32_t threshold,
-                                                            real scale, int past)
-{
-    for (size_t i = 0; i < n; i += LANES) {
-        uint32_t bits = decide(words[i / LANES / 2], i / LANES % 2, threshold);
-        if (n - i < LANES)
-            bits &= (1u << (n - i)) - 1; /* the last byte has no stray bits */
-        mask[i / 8] = (uint8_t)bits;
-        if (n - i > 8)
-            mask[i / 8 + 1] = (uint8_t)(bits >> 8);
-        keep_row(y + i, x + i, bits, scale, n - i, past);
-    }
-}
-
-/* Elements first .. last - 1, whole groups but for the array's last one. */
-static void drop_block(real *y, uint8_t *mask, const real *x, size_t first, size_t last, uint32_t threshold, real scale,
-                       uint64_t key, uint64_t call, int past)
-{
-    for (size_t i = first; i < last; i += GROUP) {
-        uint32_t words[WORDS][LANES];
-        philox_group(words, i / GROUP, key, call);
-        if (last - i >= GROUP)
-            drop_rows(y + i, mask + i / 8, x + i, GROUP, words, threshold, scale, past);
-        else
-            drop_rows(y + i, mask + i / 8, x + i, last - i, words, threshold, scale, past);
+    for (size_t i = block * BLOCK, end = end_of(block, n); i < end; i += PIECE) {
+        const size_t some = smaller(PIECE, end - i);
+        thin_piece(y + i, x + i, load_bits(mask + i / 8, some), some, scale, past);
     }
     if (past)
         stream_end();
@@ -96,28 +74,145 @@ static void drop_block(real *y, uint8_t *mask, const real *x, size_t first, size
 void KERNEL(dropout)(real *y, uint8_t *mask, const real *x, size_t n, double p, double scale, uint64_t key,
                      uint64_t call)
 {
-    const uint32_t threshold = (uint32_t)(p * 65536 + 0.5);
-    const int past = streams(y, n);
-    PARALLEL(COST * n, for (size_t block = 0; block < blocks_of(n, BLOCK); block++)
-        drop_block(y, mask, x, block * BLOCK, smaller(block * BLOCK + BLOCK, n), threshold, (real)scale, key, call,
-                   past););
-}
-
-static void drop_block_backward(real *dx, const real *dy, const uint8_t *mask, size_t first, size_t last, real scale,
-                                int past)
-{
-    for (size_t i = first; i < last; i += LANES) {
-        const uint32_t bits = mask[i / 8] | (last - i > 8 ? (uint32_t)mask[i / 8 + 1] << 8 : 0);
-        keep_row(dx + i, dy + i, bits, scale, last - i, past);
-    }
-    if (past)
-        stream_end();
+    const struct chance chance = chance_of(p);
+    const int past = y != x && streams(y, n);
+    PARALLEL(COST * n, for (size_t block = 0; block < blocks_of(n, BLOCK); block++) {
+        draw(mask, block, n, chance, key, call);
+        thin(y, x, mask, block, n, (real)scale, past);
+    });
 }
 
 /* dx = dy m.  Forward was y = x m with the bits of m in mask, which is all that is kept.  dx may be dy. */
 void KERNEL(dropout_backward)(real *dx, const real *dy, const uint8_t *mask, size_t n, double scale)
 {
-    const int past = streams(dx, n);
-    PARALLEL(n, for (size_t block = 0; block < blocks_of(n, BLOCK); block++)
-        drop_block_backward(dx, dy, mask, block * BLOCK, smaller(block * BLOCK + BLOCK, n), (real)scale, past););
+    const int past = dx != dy && streams(dx, n);
+    PARALLEL(COST_BACKWARD * n, for (size_t block = 0; block < blocks_of(n, BLOCK); block++)
+        thin(dx, dy, mask, block, n, (real)scale, past););
+}
+
+/* ---- behind a relu ---- */
+
+/* y = relu(x) times scale or nought; returns a bit for each element that relu let through. */
+static inline uint64_t relu_piece(real *y, const real *x, uint64_t bits, size_t n, real scale, int past)
+{
+    uint64_t passed = 0;
+    if (n == PIECE) {
+        PRAGMA(GCC unroll 32)
+        for (size_t i = 0; i < PIECE; i += VLEN) {
+            const vec value = *(const unaligned *)(x + i);
+            const vec bent = (vec)((truths)value & ~(truths)(value < (vec){0}));
+            passed |= bits_of(~(truths)(value <= (vec){0})) << i;
+            put(y + i, bent * those(scale - (vec){0}, bits >> i), past);
+        }
+    } else {
+        for (size_t i = 0; i < n; i++) {
+            const real value = x[i];
+            passed |= (uint64_t)!(value <= 0) << i;
+            y[i] = (value < 0 ? 0 : value) * (bits >> i & 1 ? scale : 0);
+        }
+    }
+    return passed;
+}
+
+static void relu_thin(real *y, uint8_t *passed, const real *x, const uint8_t *mask, size_t block, size_t n, real scale,
+                      int past)
+{
+    for (size_t i = block * BLOCK, end = end_of(block, n); i < end; i += PIECE) {
+        const size_t some = smaller(PIECE, end - i);
+        const uint64_t bits = load_bits(mask + i / 8, some);
+        store_bits(passed + i / 8, relu_piece(y + i, x + i, bits, some, scale, past), some);
+    }
+    if (past)
+        stream_end();
+}
+
+/* y = relu(x) m[n], and a second mask of what relu let through.  y may be x. */
+void KERNEL(relu_dropout)(real *y, uint8_t *mask, uint8_t *passed, const real *x, size_t n, double p, double scale,
+                          uint64_t key, uint64_t call)
+{
+    const struct chance chance = chance_of(p);
+    const int past = y != x && streams(y, n);
+    PARALLEL(COST * n, for (size_t block = 0; block < blocks_of(n, BLOCK); block++) {
+        draw(mask, block, n, chance, key, call);
+        relu_thin(y, passed, x, mask, block, n, (real)scale, past);
+    });
+}
+
+/* dx = dy times scale or nought where relu let x through, else nought. */
+static inline void relu_piece_backward(real *dx, const real *dy, uint64_t bits, uint64_t passed, size_t n, real scale,
+                                       int past)
+{
+    if (n == PIECE) {
+        PRAGMA(GCC unroll 32)
+        for (size_t i = 0; i < PIECE; i += VLEN) {
+            const vec thinned = *(const unaligned *)(dy + i) * those(scale - (vec){0}, bits >> i);
+            put(dx + i, those(thinned, passed >> i), past);
+        }
+    } else {
+        for (size_t i = 0; i < n; i++)
+            dx[i] = passed >> i & 1 ? dy[i] * (bits >> i & 1 ? scale : 0) : 0;
+    }
+}
+
+static void relu_thin_backward(real *dx, const real *dy, const uint8_t *mask, const uint8_t *passed, size_t block,
+                               size_t n, real scale, int past)
+{
+    for (size_t i = block * BLOCK, end = end_of(block, n); i < end; i += PIECE) {
+        const size_t some = smaller(PIECE, end - i);
+        const uint64_t bits = load_bits(mask + i / 8, some), let = load_bits(passed + i / 8, some);
+        relu_piece_backward(dx + i, dy + i, bits, let, some, scale, past);
+    }
+    if (past)
+        stream_end();
+}
+
+/* dx = dy m where relu let x through.  Both masks are kept: 0 dy is not 0 for every dy.  dx may be dy. */
+void KERNEL(relu_dropout_backward)(real *dx, const real *dy, const uint8_t *mask, const uint8_t *passed, size_t n,
+                                   double scale)
+{
+    const int past = dx != dy && streams(dx, n);
+    PARALLEL(COST_BACKWARD * n, for (size_t block = 0; block < blocks_of(n, BLOCK); block++)
+        relu_thin_backward(dx, dy, mask, passed, block, n, (real)scale, past););
+}
+
+/* ---- alpha dropout (Klambauer et al. 2017) ---- */
+
+/* What kept and dropped elements become: x scale + kept, and 0 x + dropped. */
+struct line {
+    real scale, kept, dropped;
+};
+
+static inline void shift_piece(real *y, const real *x, uint64_t bits, size_t n, struct line line)
+{
+    if (n == PIECE) {
+        PRAGMA(GCC unroll 32)
+        for (size_t i = 0; i < PIECE; i += VLEN) {
+            const vec scale = those(line.scale - (vec){0}, bits >> i);
+            const vec shift = those(line.kept - (vec){0}, bits >> i) + those(line.dropped - (vec){0}, ~bits >> i);
+            *(unaligned *)(y + i) = *(const unaligned *)(x + i) * scale + shift;
+        }
+    } else {
+        for (size_t i = 0; i < n; i++)
+            y[i] = bits >> i & 1 ? x[i] * line.scale + line.kept : x[i] * 0 + line.dropped;
+    }
+}
+
+static void shift(real *y, const real *x, const uint8_t *mask, size_t block, size_t n, struct line line)
+{
+    for (size_t i = block * BLOCK, end = end_of(block, n); i < end; i += PIECE) {
+        const size_t some = smaller(PIECE, end - i);
+        shift_piece(y + i, x + i, load_bits(mask + i / 8, some), some, line);
+    }
+}
+
+/* y = x m + kept where x is kept, else 0 x + dropped; so dx = dy m.  y may be x. */
+void KERNEL(alpha_dropout)(real *y, uint8_t *mask, const real *x, size_t n, double p, double scale, double kept,
+                           double dropped, uint64_t key, uint64_t call)
+{
+    const struct chance chance = chance_of(p);
+    const struct line line = {(real)scale, (real)kept, (real)dropped};
+    PARALLEL(COST * n, for (size_t block = 0; block < blocks_of(n, BLOCK); block++) {
+        draw(mask, block, n, chance, key, call);
+        shift(y, x, mask, block, n, line);
+    });
 }

@@ -130,7 +130,7 @@ static void add_tile(double *sums, const real *dy, const real *x, struct columns
     double *const above[2] = {sums + t.column, sums + s.channels + t.column};
     double *const first = t.row ? below[0] : above[0], *const second = t.row ? below[1] : above[1];
     if (dy)
-        sum_tile_backward(first, second, dy, x, c, t, s.channels, relu);
+        sum_tile_backward(first, second, dy, x, c, t, s.channels, relu, NULL);
     else
         sum_tile_forward(first, second, x, t, s.channels);
     PRAGMA(omp simd)
@@ -392,7 +392,7 @@ static void gather_tile_backward(struct backward a, struct tile t, struct image 
     load_groups(&c, a.mean, a.rstd, a.gamma, a.beta, t, s);
     if (a.dz)
         stop_rows(a.dz, a.dy, a.y, t, s.channels);
-    sum_tile_backward(first, first + s.channels, a.dz ? a.dz : a.dy, a.x, &c, t, s.channels, relu);
+    sum_tile_backward(first, first + s.channels, a.dz ? a.dz : a.dy, a.x, &c, t, s.channels, relu, NULL);
 }
 
 static void normalize_tile_backward(struct backward a, struct tile t, struct image s, int relu)

@@ -78,7 +78,7 @@ static void gather_sides(double *scratch, const real *x, const double *kept, str
     struct columns c;
     double *const sums = sums_of_tile(scratch, t, cols);
     load_sides(&c, kept, t);
-    sum_tile(sums, sums + cols, x, x, &c, t, cols, OF_SIGN);
+    sum_tile(sums, sums + cols, x, x, &c, t, cols, OF_SIGN, NULL);
 }
 
 static void finish_l1(double *kept, real *running_mean, real *running_var, const real *gamma, const real *beta,
@@ -192,7 +192,7 @@ void KERNEL(l1_batch_norm_backward)(real *dx, real *dgamma, real *dbeta, const r
     }
     TEAM(work(5, rows, cols),
         SHARED(for (size_t i = 0; i < tiles(rows, cols); i++)
-            gather_tile_backward(scratch, dy, x, kept, gamma, tile_at(i, rows, cols), cols, relu);)
+            gather_tile_backward(scratch, dy, x, kept, gamma, tile_at(i, rows, cols), cols, relu, NULL);)
         SHARED(for (size_t j = 0; j < cols; j += FINISHED)
             finish_l1_backward(dgamma, dbeta, kept, scratch, j, smaller(j + FINISHED, cols), rows, cols, factor);)
         SHARED_BACK(i, tiles(rows, cols),
@@ -319,7 +319,7 @@ static void find_extremes(double *found, const real *x, const double *kept, stru
 static void gather_and_find(double *scratch, const real *dy, const real *x, const double *kept, const real *gamma,
                             struct tile t, size_t rows, size_t cols, int relu)
 {
-    gather_tile_backward(scratch, dy, x, kept, gamma, t, cols, relu);
+    gather_tile_backward(scratch, dy, x, kept, gamma, t, cols, relu, NULL);
     find_extremes(sums_of_tile(behind_sums(scratch, rows, cols), t, cols), x, kept, t, rows, cols);
 }
 

@@ -1,5 +1,6 @@
 /* Batch normalization over the rows of a matrix (Ioffe & Szegedy 2015, Algorithm 1),
- * by itself, with a relu behind it, or with another matrix added before that relu.
+ * by itself, with a relu behind it, with another matrix added before that relu, or with
+ * dropout behind it (dropout.c).
  *
  *     mean[j] = sum_i x[i][j] / n,    var[j] = sum_i (x[i][j] - mean[j])^2 / n
  *     y[i][j] = act(gamma[j] (x[i][j] - mean[j]) rstd[j] + beta[j]),    rstd = 1 / sqrt(var + eps)
@@ -40,10 +41,34 @@ static void finish(double *kept, real *running_mean, real *running_var, const re
     keep(kept, running_mean, running_var, var, gamma, beta, begin, end, rows, cols, eps, momentum);
 }
 
-/* Both of the kernels below; z may be NULL. */
+/* The same with dropout behind relu, row by row while they are in the first cache. */
+static void normalize_and_thin_tile(real *y, const real *x, const double *kept, const real *gamma, struct tile t,
+                                    size_t cols, const struct dropped *d)
+{
+    const size_t step = rows_at_once(t, cols), last = t.row + t.height;
+    struct columns c;
+    load_columns(&c, kept, gamma, t, cols);
+    for (; t.row < last; t.row += step) {
+        const size_t at = t.row * cols + t.column;
+        t.height = smaller(step, last - t.row);
+        write_tile(y, x, NULL, &c, t, cols, 1);
+        thin_row(y + at, y + at, d, at, t.height * t.width);
+    }
+}
+
+static void finish_tile(real *y, const real *x, const real *z, const double *kept, const real *gamma, struct tile t,
+                        size_t cols, int relu, const struct dropped *d)
+{
+    if (d)
+        normalize_and_thin_tile(y, x, kept, gamma, t, cols, d);
+    else
+        normalize_tile(y, x, z, kept, gamma, t, cols, relu);
+}
+
+/* The kernels below; z and d may be NULL. */
 static void normalize(real *y, double *kept, real *running_mean, real *running_var, const real *x, const real *z,
                       const real *gamma, const real *beta, double *scratch, size_t rows, size_t cols, double eps,
-                      double momentum, int relu)
+                      double momentum, int relu, const struct dropped *d)
 {
     if (!rows) {
         for (size_t j = 0; j < cols; j++)
@@ -56,7 +81,8 @@ static void normalize(real *y, double *kept, real *running_mean, real *running_v
         SHARED(for (size_t j = 0; j < cols; j += FINISHED)
             finish(kept, running_mean, running_var, x, gamma, beta, scratch, j, smaller(j + FINISHED, cols), rows,
                    cols, eps, momentum);)
-        SHARED_BACK(i, tiles(rows, cols), normalize_tile(y, x, z, kept, gamma, tile_at(i, rows, cols), cols, relu);));
+        SHARED_BACK(i, tiles(rows, cols),
+                    finish_tile(y, x, z, kept, gamma, tile_at(i, rows, cols), cols, relu, d);));
 }
 
 /* y (rows, cols); with relu, what is negative becomes nought.  kept (3, cols) is for
@@ -68,7 +94,7 @@ void KERNEL(batch_norm)(real *y, double *kept, real *running_mean, real *running
                         const real *beta, double *scratch, size_t rows, size_t cols, double eps, double momentum,
                         int relu)
 {
-    normalize(y, kept, running_mean, running_var, x, NULL, gamma, beta, scratch, rows, cols, eps, momentum, relu);
+    normalize(y, kept, running_mean, running_var, x, NULL, gamma, beta, scratch, rows, cols, eps, momentum, relu, NULL);
 }
 
 /* The same with z (rows, cols) added before relu. */
@@ -76,7 +102,16 @@ void KERNEL(batch_norm_add_relu)(real *y, double *kept, real *running_mean, real
                                  const real *z, const real *gamma, const real *beta, double *scratch, size_t rows,
                                  size_t cols, double eps, double momentum)
 {
-    normalize(y, kept, running_mean, running_var, x, z, gamma, beta, scratch, rows, cols, eps, momentum, 1);
+    normalize(y, kept, running_mean, running_var, x, z, gamma, beta, scratch, rows, cols, eps, momentum, 1, NULL);
+}
+
+/* batch_norm with relu, and dropout behind that: y times scale where mask's bits are set, else times 0. */
+void KERNEL(batch_norm_relu_dropout)(real *y, double *kept, real *running_mean, real *running_var, const real *x,
+                                     const uint8_t *mask, const real *gamma, const real *beta, double *scratch,
+                                     size_t rows, size_t cols, double eps, double momentum, double drop_scale)
+{
+    const struct dropped d = {mask, (real)drop_scale, NULL};
+    normalize(y, kept, running_mean, running_var, x, NULL, gamma, beta, scratch, rows, cols, eps, momentum, 1, &d);
 }
 
 /* With xhat = (x - mean) rstd, and dy stopped where relu did:
@@ -108,32 +143,39 @@ static void finish_backward(real *dgamma, real *dbeta, const double *kept, doubl
 }
 
 static void stop_and_gather_tile(double *scratch, real *dz, const real *dy, const real *y, const real *x,
-                                 const double *kept, const real *gamma, struct tile t, size_t cols, int relu)
+                                 const double *kept, const real *gamma, struct tile t, size_t cols, int relu,
+                                 const struct dropped *d)
 {
     if (dz)
         stop_rows(dz, dy, y, t, cols);
-    gather_tile_backward(scratch, dz ? dz : dy, x, kept, gamma, t, cols, relu);
+    gather_tile_backward(scratch, dz ? dz : dy, x, kept, gamma, t, cols, relu, d);
 }
 
-/* dx = (dy - offset - (x - mean) slope) scale */
+/* dx = (dy - offset - (x - mean) slope) scale, with the gradient that dropout leaves of dy */
 static inline __attribute__((always_inline)) void write_rows_backward(real *dx, const real *dy, const real *x,
                                                                       const struct columns *c, const real *offset,
                                                                       const real *slope, struct tile t, size_t cols,
-                                                                      const int relu)
+                                                                      const int relu, const struct dropped *d)
 {
+    const size_t step = rows_at_once(t, cols);
+    real thinned[2 * COLUMNS];
     for (size_t i = 0; i < t.height; i++) {
         const size_t at = (t.row + i) * cols + t.column;
+        const real *const from = d ? thinned + i % step * t.width : dy + at;
+        if (d && i % step == 0)
+            thin_row(thinned, dy + at, d, at, smaller(step, t.height - i) * t.width);
         PRAGMA(omp simd)
         for (size_t j = 0; j < t.width; j++) {
             const real y = normalized(x[at + j], c->mean[j], c->scale[j], c->shift[j]);
-            const real passed = relu && y <= 0 ? 0 : dy[at + j];
+            const real passed = relu && y <= 0 ? 0 : from[j];
             dx[at + j] = (passed - offset[j] - (x[at + j] - c->mean[j]) * slope[j]) * c->scale[j];
         }
     }
 }
 
 static void normalize_tile_backward(real *dx, const real *dy, const real *x, const double *kept, const real *gamma,
-                                    const double *scratch, struct tile t, size_t cols, int relu)
+                                    const double *scratch, struct tile t, size_t cols, int relu,
+                                    const struct dropped *d)
 {
     struct columns c;
     real offset[2 * COLUMNS], slope[2 * COLUMNS];
@@ -142,16 +184,18 @@ static void normalize_tile_backward(real *dx, const real *dy, const real *x, con
         offset[j] = (real)scratch[t.column + j];
         slope[j] = (real)scratch[cols + t.column + j];
     }
-    if (relu)
-        write_rows_backward(dx, dy, x, &c, offset, slope, t, cols, 1);
+    if (d)
+        write_rows_backward(dx, dy, x, &c, offset, slope, t, cols, 1, d);
+    else if (relu)
+        write_rows_backward(dx, dy, x, &c, offset, slope, t, cols, 1, NULL);
     else
-        write_rows_backward(dx, dy, x, &c, offset, slope, t, cols, 0);
+        write_rows_backward(dx, dy, x, &c, offset, slope, t, cols, 0, NULL);
 }
 
-/* Both of the kernels below; dz and y may be NULL. */
+/* The kernels below; dz and y, and d may be NULL. */
 static void normalize_backward(real *dx, real *dz, real *dgamma, real *dbeta, const real *dy, const real *y,
                                const real *x, const double *kept, const real *gamma, double *scratch, size_t rows,
-                               size_t cols, int relu)
+                               size_t cols, int relu, const struct dropped *d)
 {
     if (!rows) {
         no_gradients(dgamma, dbeta, cols);
@@ -159,12 +203,12 @@ static void normalize_backward(real *dx, real *dz, real *dgamma, real *dbeta, co
     }
     TEAM(work(5, rows, cols),
         SHARED(for (size_t i = 0; i < tiles(rows, cols); i++)
-            stop_and_gather_tile(scratch, dz, dy, y, x, kept, gamma, tile_at(i, rows, cols), cols, relu);)
+            stop_and_gather_tile(scratch, dz, dy, y, x, kept, gamma, tile_at(i, rows, cols), cols, relu, d);)
         SHARED(for (size_t j = 0; j < cols; j += FINISHED)
             finish_backward(dgamma, dbeta, kept, scratch, j, smaller(j + FINISHED, cols), rows, cols);)
         SHARED_BACK(i, tiles(rows, cols),
                     normalize_tile_backward(dx, dz ? dz : dy, x, kept, gamma, scratch, tile_at(i, rows, cols), cols,
-                                            relu);));
+                                            relu, d);));
 }
 
 /* dx (rows, cols), which may be dy; kept and gamma as in forward.  dgamma, dbeta and gamma (cols) may be
@@ -172,7 +216,16 @@ static void normalize_backward(real *dx, real *dz, real *dgamma, real *dbeta, co
 void KERNEL(batch_norm_backward)(real *dx, real *dgamma, real *dbeta, const real *dy, const real *x, const double *kept,
                                  const real *gamma, double *scratch, size_t rows, size_t cols, int relu)
 {
-    normalize_backward(dx, NULL, dgamma, dbeta, dy, NULL, x, kept, gamma, scratch, rows, cols, relu);
+    normalize_backward(dx, NULL, dgamma, dbeta, dy, NULL, x, kept, gamma, scratch, rows, cols, relu, NULL);
+}
+
+/* The same for batch_norm_relu_dropout. */
+void KERNEL(batch_norm_relu_dropout_backward)(real *dx, real *dgamma, real *dbeta, const real *dy, const real *x,
+                                              const uint8_t *mask, const double *kept, const real *gamma,
+                                              double *scratch, size_t rows, size_t cols, double drop_scale)
+{
+    const struct dropped d = {mask, (real)drop_scale, dy};
+    normalize_backward(dx, NULL, dgamma, dbeta, dy, NULL, x, kept, gamma, scratch, rows, cols, 1, &d);
 }
 
 /* The same for batch_norm_add_relu, whose result was y; dz is dy where relu let y through, and may be written over it.
@@ -181,7 +234,7 @@ void KERNEL(batch_norm_add_relu_backward)(real *dx, real *dz, real *dgamma, real
                                           const real *x, const double *kept, const real *gamma, double *scratch,
                                           size_t rows, size_t cols)
 {
-    normalize_backward(dx, dz, dgamma, dbeta, dy, y, x, kept, gamma, scratch, rows, cols, 0);
+    normalize_backward(dx, dz, dgamma, dbeta, dy, y, x, kept, gamma, scratch, rows, cols, 0, NULL);
 }
 
 /* ---- inference: mean and var are given ---- */
@@ -236,7 +289,7 @@ static void infer_tile_backward(real *dx, const real *dy, const real *x, const r
     struct columns c;
     double *const sums = sums_of_tile(scratch, t, cols);
     load_given(&c, mean, var, gamma, beta, t, eps);
-    sum_tile_backward(sums, sums + cols, dy, x, &c, t, cols, relu);
+    sum_tile_backward(sums, sums + cols, dy, x, &c, t, cols, relu, NULL);
     if (relu)
         scale_rows(dx, dy, x, &c, t, cols, 1);
     else

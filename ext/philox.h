@@ -102,4 +102,17 @@ static inline void philox_group(uint32_t words[WORDS][LANES], size_t group, uint
     }
 }
 
+/* pairs[w][lane]: words 2 w and 2 w + 1 of block 16 group + lane, the latter in the upper half. */
+static inline void philox_pairs(uint64_t pairs[WORDS / 2][LANES], size_t group, uint64_t key, uint64_t call)
+{
+    PRAGMA(GCC unroll 8)
+    for (size_t begin = 0; begin < LANES; begin += WIDE) {
+        wide x[WORDS];
+        philox_lanes(x, (uint64_t)group * LANES + begin, key, call);
+        PRAGMA(GCC unroll 2)
+        for (int w = 0; w < WORDS / 2; w++)
+            *(wide *)&pairs[w][begin] = (x[2 * w] & 0xFFFFFFFF) | x[2 * w + 1] << 32;
+    }
+}
+
 #endif

@@ -14,11 +14,19 @@ import batten
 import batten.nn.functional as F  # noqa: N812
 from batten import _kernels as kernels
 from batten import nn
-from batten.nn.batch_norm import BatchNormAddRelu, BatchNormInferenceRelu, BatchNormRelu, ChannelAffine, Folded
+from batten.nn.batch_norm import (
+    BatchNormAddRelu,
+    BatchNormInferenceRelu,
+    BatchNormRelu,
+    BatchNormReluDropout,
+    ChannelAffine,
+    Folded,
+)
 from batten.nn.convolution import ConvolutionRelu
+from batten.nn.dropout import ReluDropout
 from batten.nn.fusion import FUSIONS, fused, residual
 from batten.nn.group_norm import GroupNormAddRelu, GroupNormRelu
-from batten.nn.linear import ACTIVATED, LinearActivated
+from batten.nn.linear import ACTIVATED, LinearActivated, LinearReluDropout
 from batten.nn.lp_batch_norm import OPERATIONS
 from batten.nn.normalization import TrackingNormalization
 
@@ -572,6 +580,218 @@ def test_the_table_names_what_gemm_and_the_modules_know():
     for first, seconds in FUSIONS.items():
         for second, activation in seconds.items():
             assert fused(layer(first), layer(second)) == activation == second.__name__.lower()
+
+
+# ---- dropout behind an activation ----
+
+CHAINS = [
+    (nn.ReLU,),
+    *[(norm, nn.ReLU) for norm in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)],
+    (nn.Linear, nn.ReLU),
+]
+DROPPED = (ReluDropout, BatchNormReluDropout, LinearReluDropout)
+each_chain = pytest.mark.parametrize("chain", CHAINS, ids=lambda chain: "-".join(kind.__name__ for kind in chain))
+
+
+def chained(chain, rng, dtype="float64", n=5, m=7, p=0.4, **settings):
+    """Modules that end with a dropout, and the width that they take."""
+    modules, width = couple(chain, rng, dtype, n, m)
+    return [*modules, nn.Dropout(p, **settings)], width
+
+
+def thinned(y):
+    return isinstance(y.grad_fn, DROPPED)
+
+
+def step_of(run, modules, x, dy):
+    """The bits of all that a step gives and leaves behind, from the same random numbers."""
+    modules, known = copy.deepcopy(modules), {}
+    batten.manual_seed(6)
+
+    def kept(modules, x):
+        known.update(modules=modules)
+        return run(modules, x)
+
+    found = outcome(kept, modules, x, dy)
+    dropouts = [module for module in known["modules"] if isinstance(module, nn.Dropout)]
+    masks = [dropout.last_mask().tobytes() for dropout in dropouts]
+    states = [dropout.generator.get_state().tolist() for dropout in dropouts if dropout.generator]
+    return found, masks, states, batten.get_rng_state().tolist()
+
+
+def in_a_row(modules, x):
+    y = nn.Sequential(*modules)(x)
+    assert thinned(y)
+    return y
+
+
+def assert_dropped_alike(modules, x, dy):
+    assert step_of(in_a_row, modules, x, dy) == step_of(apart, modules, x, dy)
+
+
+@each_chain
+@pytest.mark.parametrize("shape", [(4,), (0,), (67,), (150,), (3, 2), (2, 0)])
+@pytest.mark.parametrize("settings", [{}, {"p": 1.0}, {"p": 0.5}, {"inverted": False}])
+def test_dropout_in_a_row_has_the_same_bits(chain, shape, settings, rng, dtype):
+    modules, width = chained(chain, rng, dtype, **settings)
+    full = (*shape, width) if chain[0] in (nn.Linear, nn.ReLU) else (shape[0], width, *BEHIND.get(chain[0], shape[1:]))
+    x = rng.standard_normal(full).astype(dtype)
+    assert_dropped_alike(modules, x, rng.standard_normal(apart(modules, batten.tensor(x)).shape).astype(dtype))
+
+
+@each_chain
+@pytest.mark.parametrize("width", [3, 16, 131, 512, 1100])
+def test_dropout_in_a_row_has_the_same_bits_on_all_threads_and_instruction_sets(chain, width, rng, dtype, isa, threads):
+    modules, into = chained(chain, rng, dtype, width, 30)
+    x, dy = (batch(rng, chain, 40, n).astype(dtype) for n in (into, width))
+    expected = step_of(apart, modules, x, dy)
+    for n in (1, 2, 3, 8):
+        threads(n)
+        assert step_of(in_a_row, modules, x, dy) == expected
+
+
+@pytest.mark.parametrize("shape", [(5000, 6), (300, 1500), (70, 48, 9, 7)])
+def test_dropout_behind_batch_norm_of_many_rows(shape, rng, dtype, threads):
+    norm = nn.BatchNorm2d if len(shape) == 4 else nn.BatchNorm1d
+    modules = [norm(shape[1]).to(batten.tensor(0, dtype=dtype).dtype), nn.ReLU(), nn.Dropout(0.3)]
+    x, dy = rng.standard_normal((2, *shape)).astype(dtype)
+    expected = step_of(apart, modules, x, dy)
+    for n in (1, 3):
+        threads(n)
+        assert step_of(in_a_row, modules, x, dy) == expected
+
+
+@each_chain
+def test_what_is_not_finite_goes_through_dropout_in_a_row(chain, rng, dtype):
+    modules, width = chained(chain, rng, dtype)
+    x, dy = (batch(rng, chain, 20, n).astype(dtype) for n in (width, 5))
+    x[2, 1], x[3, 2], x[4, 3] = np.nan, np.inf, -np.inf
+    dy[5:9], dy[9:13] = np.nan, np.inf
+    assert_dropped_alike(modules, x, dy)
+
+
+@each_chain
+def test_dropout_in_a_row_of_any_layout(chain, rng):
+    modules, width = chained(chain, rng)
+    x = batten.tensor(batch(rng, chain, 2 * width, 6))[::2].transpose(0, 1)
+    dy = batten.tensor(batch(rng, chain, 5, 6)).transpose(0, 1)
+    if chain[0] is not nn.ReLU:
+        assert_dropped_alike(modules, x, dy)
+        assert_dropped_alike(modules, x, batten.ones(1, dtype=batten.float64).expand(batch(rng, chain, 6, 5).shape))
+    else:
+        assert_dropped_alike(modules, x, batten.tensor(rng.standard_normal(x.shape)))
+
+
+@each_chain
+def test_dropout_in_a_row_draws_from_its_own_generator(chain, rng):
+    modules, width = chained(chain, rng, generator=batten.Generator().manual_seed(4))
+    x, dy = batch(rng, chain, 6, width), batch(rng, chain, 6, 5)
+    twice = [*modules, nn.Identity(), modules[-1]]
+    assert_dropped_alike(modules, x, dy)
+    assert step_of(lambda m, x: nn.Sequential(*m)(x), twice, x, dy) == step_of(apart, twice, x, dy)
+
+
+@each_chain
+def test_when_dropout_is_in_the_row(chain, rng):
+    """A dropout that draws nothing, and one that is no mere Dropout, has its own turn."""
+    modules, width = chained(chain, rng)
+    x = batten.tensor(batch(rng, chain, 6, width), requires_grad=True)
+    net, dropout = nn.Sequential(*modules), modules[-1]
+
+    def found():
+        batten.manual_seed(1)
+        y = net(x)
+        batten.manual_seed(1)
+        assert y.tolist() == apart(list(net), x).tolist() or chain[0] is not nn.Linear
+        return thinned(y)
+
+    assert found()
+    for change in ("eval", "p", "in place", "hook", "forward", "subclass", "kind", "between", "relu in place"):
+        with pytest.MonkeyPatch.context() as patch:
+            if change == "eval":
+                patch.setattr(dropout, "training", False)
+            elif change == "p":
+                patch.setattr(dropout, "p", 0)
+            elif change == "in place":
+                patch.setattr(dropout, "inplace", True)
+            elif change == "hook":
+                hook = modules[-2].register_forward_hook(lambda module, args, output: output + 1)
+            elif change == "forward":
+                patch.setattr(nn.Dropout, "forward", lambda self, input: input + 1)
+            elif change in ("subclass", "kind"):
+                net[-1] = {"subclass": type("Own", (nn.Dropout,), {}), "kind": nn.AlphaDropout}[change]()
+            elif change == "between":
+                net = nn.Sequential(*modules[:-1], nn.Tanh(), dropout)
+            elif chain[0] is nn.ReLU:
+                patch.setattr(net[0], "inplace", True)
+                assert not thinned(net(x * 1))
+                break
+            else:
+                patch.setattr(net[1], "inplace", True)
+                assert found()
+                break
+            assert not found(), change
+        if change == "hook":
+            hook.remove()
+        net = nn.Sequential(*modules)
+        assert found()
+
+
+@each_chain
+def test_identities_may_stand_before_dropout(chain, rng):
+    modules, width = chained(chain, rng)
+    x, dy = batch(rng, chain, 6, width), batch(rng, chain, 6, 5)
+    assert_dropped_alike([*modules[:-1], nn.Identity(), nn.Identity(), modules[-1]], x, dy)
+    assert_dropped_alike([modules[0], nn.Identity(), *modules[1:-1], nn.Identity(), modules[-1]], x, dy)
+
+
+def test_batch_norm_in_evaluation_before_dropout_in_training(rng):
+    modules = [nn.BatchNorm1d(5).double().eval(), nn.ReLU(), nn.Dropout(0.4)]
+    x, dy = rng.standard_normal((2, 6, 5))
+    assert step_of(lambda m, x: nn.Sequential(*m)(x), modules, x, dy) == step_of(apart, modules, x, dy)
+
+
+@each_chain
+def test_dropout_in_a_row_is_refused_as_ever(chain, rng):
+    modules, width = chained(chain, rng)
+    net, x = nn.Sequential(*modules), batten.tensor(batch(rng, chain, 6, width))
+    modules[-1].p = 1.5
+    with pytest.raises(ValueError, match=r"^dropout expects a probability between 0 and 1, got 1.5"):
+        net(x)
+    modules[-1].p = 0.5
+    state = batten.get_rng_state().tolist()
+    with pytest.raises((TypeError, ValueError)) as together:
+        net(x.long() if chain[0] is nn.ReLU else x[:, 1:])
+    with pytest.raises((TypeError, ValueError)) as alone:
+        apart(modules, x.long() if chain[0] is nn.ReLU else x[:, 1:])
+    assert str(together.value) == str(alone.value)
+    assert batten.get_rng_state().tolist() == state
+
+
+@each_chain
+@pytest.mark.parametrize("changed", ["x", "y", "weight", "bias"])
+def test_changes_behind_dropout_in_a_row_are_found_as_ever(chain, changed, rng):
+    def found(run):
+        modules, width = chained(chain, np.random.default_rng(1))
+        given = batten.tensor(batch(rng, chain, 4, width), requires_grad=True) * 1
+        y = run(modules, given)
+        with batten.no_grad():
+            {"x": given, "y": y}.get(changed, getattr(modules[0], changed, y)).mul_(2)
+        return bool(message(y.sum().backward))
+
+    assert found(in_a_row) == found(apart)
+
+
+@each_chain
+def test_dropout_in_a_row_is_walked_twice_if_asked(chain, rng):
+    modules, width = chained(chain, rng)
+    x = batten.tensor(batch(rng, chain, 4, width), requires_grad=True)
+    y = in_a_row(modules, x).sum()
+    y.backward(retain_graph=True)
+    first = x.grad.tolist()
+    x.grad = None
+    y.backward()
+    assert x.grad.tolist() == first
 
 
 # ---- the end of a residual block ----

@@ -116,6 +116,9 @@ def of_volumes_none(x, *kinds, **settings):
     return kinds[x.ndim - 3](16, **settings)(x) if x.ndim < 5 else x
 
 
+FEATURES = {3: F.dropout1d, 4: F.dropout2d, 5: F.dropout3d}
+
+
 def instance_norm(x, **settings):
     return {3: nn.InstanceNorm1d, 4: nn.InstanceNorm2d, 5: nn.InstanceNorm3d}[x.ndim](16, **settings)
 
@@ -139,6 +142,14 @@ CALLS = {
     "uniform noise": lambda x: nn.UniformNoise(0.1)(x),
     "noise that is multiplied": lambda x: nn.MultiplicativeGaussianNoise(0.1)(x),
     "dropout in place": lambda x: F.dropout(x * 1, 0.4, inplace=True),
+    "dropout, of the standard form": lambda x: F.dropout(x, 0.4, inverted=False),
+    "dropout, of the standard form, evaluated": lambda x: F.dropout(x, 0.4, False, inverted=False),
+    "dropout of channels": lambda x: FEATURES[x.ndim](x, 0.4),
+    "dropout of channels in place": lambda x: FEATURES[x.ndim](x * 1, 0.4, inplace=True),
+    "alpha dropout": lambda x: F.alpha_dropout(x, 0.4, training=True),
+    "alpha dropout of channels": lambda x: F.feature_alpha_dropout(x, 0.4, training=True),
+    "relu and dropout": nn.Sequential(nn.ReLU(), nn.Dropout(0.4)),
+    "batch norm, relu and dropout": lambda x: nn.Sequential(batch_norm(x), nn.ReLU(), nn.Dropout(0.4))(x),
     "clone": lambda x: x.clone(),
     "type and back": lambda x: x.double().float(),
     "in place": lambda x: (x * 1).mul_(2).add_(other(x)).relu_(),

@@ -176,7 +176,7 @@ def test_what_is_no_amount_of_noise(name, bad):
 
 @each_kind
 def test_what_else_is_refused(name):
-    with pytest.raises(TypeError, match=f"^{name} expects a batten.Generator as generator, got int$"):
+    with pytest.raises(TypeError, match=f"^{name} expects a batten.Generator, got int$"):
         getattr(nn, name)(0.5, generator=3)
     state = batten.get_rng_state().tolist()
     with pytest.raises(TypeError, match=f"^{name} expects floats, got int64"):

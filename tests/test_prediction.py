@@ -40,7 +40,18 @@ def sampled(model, x, samples, function=lambda y: y):
     return np.array(draws)
 
 
-@pytest.mark.parametrize("layer", [nn.Dropout(0.4), nn.GaussianNoise(0.3), nn.UniformNoise(0.3)], ids=repr)
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Dropout(0.4),
+        nn.Dropout(0.4, inverted=False),
+        nn.AlphaDropout(0.2),
+        nn.GaussianNoise(0.3),
+        nn.UniformNoise(0.3),
+        nn.MultiplicativeGaussianNoise(0.3),
+    ],
+    ids=repr,
+)
 def test_it_is_mean_and_variance_of_as_many_forwards(rng, dtype, layer):
     model, x = network(layer, dtype=dtype), examples(rng, dtype=dtype)
     found = batten.predict(model, x, samples=20)

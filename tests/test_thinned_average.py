@@ -113,6 +113,36 @@ def test_units_of_images_float32_and_places_between(rng):
     assert thinned_average(model, x.numpy()).arithmetic.tolist() == average.arithmetic.tolist()
 
 
+@pytest.mark.parametrize("p", [0.3, 1.0])
+def test_without_scaling_in_training(rng, p):
+    """The standard form: the average has (1 - p) x, and so has evaluation, in place too."""
+    model = nn.Sequential(nn.Dropout(p, inplace=True, inverted=False), nn.Linear(6, 3)).double()
+    average = thinned_average(model, examples(rng, 4, 6))
+    assert_allclose(average.arithmetic.numpy(), average.scaled.numpy(), rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    "kind, shape", [("Dropout1d", (3, 4, 5)), ("Dropout2d", (3, 4, 5, 2)), ("Dropout3d", (3, 4, 2, 2, 3))]
+)
+def test_channels_are_units(rng, kind, shape):
+    """Of (m x)² the mean is x² / (1 - p), and of products of two elements of a channel as well."""
+
+    class Products(nn.Module):
+        def forward(self, x):
+            return x * x.flip(-1)
+
+    x = examples(rng, *shape)
+    average = thinned_average(nn.Sequential(getattr(nn, kind)(0.4), Products()), x)
+    assert_allclose(average.arithmetic.numpy(), x.numpy() * x.numpy()[..., ::-1] / 0.6, rtol=1e-10)
+
+
+def test_channels_without_a_batch_are_refused(rng):
+    with pytest.raises(
+        ValueError, match=r"expects Dropout1d\(p=0.5, inplace=False\) to be given a batch, got \[3, 5\]$"
+    ):
+        thinned_average(nn.Dropout1d(), examples(rng, 3, 5))
+
+
 def test_nobody_can_tell(rng):
     model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.5, inplace=True), nn.Linear(4, 2)).double()
     x = examples(rng, 5, 3)
@@ -139,6 +169,7 @@ def test_nobody_can_tell(rng):
     ("layers", "error", "message"),
     [
         ([nn.Linear(3, 2)], ValueError, r"^thinned_average expects a model that calls Dropout layers"),
+        ([nn.Dropout(), nn.AlphaDropout(0.1)], ValueError, r"Dropout layers only, got AlphaDropout\(p=0.1"),
         (
             [nn.Dropout(), nn.GaussianNoise(0.1)],
             ValueError,

@@ -349,7 +349,7 @@ def test_what_is_refused(std):
         WeightNoise(nn.Linear(1, 1), std)
     with pytest.raises(TypeError, match=r"^WeightNoise expects a module, got list$"):
         WeightNoise([], 0.1)
-    with pytest.raises(TypeError, match=r"^WeightNoise expects a batten.Generator as generator, got int$"):
+    with pytest.raises(TypeError, match=r"^WeightNoise expects a batten.Generator, got int$"):
         WeightNoise(nn.Linear(1, 1), 0.1, generator=3)
 
 

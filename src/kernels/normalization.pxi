@@ -158,6 +158,64 @@ def batch_norm_add_relu_backward(cnp.ndarray dx not None, cnp.ndarray dz not Non
     return dx
 
 
+cdef const uint8_t *bits_of_rows(Parts *parts, cnp.ndarray mask, cnp.ndarray x) except? NULL:
+    """A dropout's bit for each of x's elements."""
+    cdef const uint8_t *bits = mask_of(mask, x, False)
+    parts.spans[parts.count] = span_of(mask, False)
+    parts.count += 1
+    return bits
+
+
+def batch_norm_relu_dropout(cnp.ndarray y not None, cnp.ndarray kept not None, cnp.ndarray running_mean,
+                            cnp.ndarray running_var, cnp.ndarray x not None, cnp.ndarray mask not None,
+                            cnp.ndarray gamma, cnp.ndarray beta, double eps, double momentum, double drop_scale):
+    """y = relu(gamma (x - mean) rstd + beta) times drop_scale where the mask's bit is set, else times 0"""
+    cdef Parts p
+    p.count = 0
+    cdef batten_dtype t = matrix(x)
+    cdef void *to = rows_like(&p, y, x, True)
+    cdef double *statistics = kept_of(&p, kept, 3, x, True)
+    cdef void *means = columns_of(&p, running_mean, x, True)
+    cdef void *variances = columns_of(&p, running_var, x, True)
+    cdef void *source = rows_like(&p, x, x, False)
+    cdef const uint8_t *bits = bits_of_rows(&p, mask, x)
+    cdef void *weight = columns_of(&p, gamma, x, False)
+    cdef void *bias = columns_of(&p, beta, x, False)
+    separate(p.spans, p.count)
+    cdef size_t bytes = scratch_for(x)
+    cdef double *scratch = <double *>borrow(bytes)
+    with nogil:
+        capi.batten_batch_norm_relu_dropout(t, to, statistics, means, variances, source, bits, weight, bias, scratch,
+                                            x.shape[0], x.shape[1], eps, momentum, drop_scale)
+        capi.batten_release(scratch, bytes)
+    return y
+
+
+def batch_norm_relu_dropout_backward(cnp.ndarray dx not None, cnp.ndarray dgamma, cnp.ndarray dbeta,
+                                     cnp.ndarray dy not None, cnp.ndarray x not None, cnp.ndarray mask not None,
+                                     cnp.ndarray kept not None, cnp.ndarray gamma, double drop_scale):
+    """dx, dgamma, dbeta from dy, the mask and what batch_norm_relu_dropout kept"""
+    cdef Parts p
+    p.count = 0
+    cdef batten_dtype t = matrix(x)
+    cdef void *to = rows_like(&p, dx, x, True)
+    cdef void *to_weight = columns_of(&p, dgamma, x, True)
+    cdef void *to_bias = columns_of(&p, dbeta, x, True)
+    cdef void *gradient = gradient_like(&p, dy, x, dx)
+    cdef void *source = rows_like(&p, x, x, False)
+    cdef const uint8_t *bits = bits_of_rows(&p, mask, x)
+    cdef double *statistics = kept_of(&p, kept, 3, x, False)
+    cdef void *weight = columns_of(&p, gamma, x, False)
+    separate(p.spans, p.count)
+    cdef size_t bytes = scratch_for(x)
+    cdef double *scratch = <double *>borrow(bytes)
+    with nogil:
+        capi.batten_batch_norm_relu_dropout_backward(t, to, to_weight, to_bias, gradient, source, bits, statistics,
+                                                     weight, scratch, x.shape[0], x.shape[1], drop_scale)
+        capi.batten_release(scratch, bytes)
+    return dx
+
+
 def batch_norm_inference(cnp.ndarray y not None, cnp.ndarray x not None, cnp.ndarray mean not None,
                          cnp.ndarray var not None, cnp.ndarray gamma, cnp.ndarray beta, double eps, bint relu):
     """y = gamma (x - mean) / sqrt(var + eps) + beta, or its relu"""

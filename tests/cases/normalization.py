@@ -101,6 +101,31 @@ def batch_norm_add_relu_backward_row(rng, dtype, size):
     return Case(kernels.batch_norm_add_relu_backward, arguments, expected, outputs=4, tolerance=rounding(x))
 
 
+def thinning(rng, x):
+    """What dropout multiplies x by, and its mask."""
+    keep = rng.integers(0, 2, x.shape, bool)
+    return np.where(keep, x.dtype.type(1.5), x.dtype.type(0)), np.packbits(keep, bitorder="little")
+
+
+def batch_norm_relu_dropout_row(rng, dtype, size):
+    x, _, gamma, beta, *running = data(rng, dtype, size)
+    factor, mask = thinning(rng, x)
+    expected = trained(x, gamma, beta, *running)
+    expected[0] = np.maximum(expected[0], 0) * factor
+    arguments = [np.zeros_like(x), np.zeros((3, len(gamma))), *running, x, mask, gamma, beta, EPS, MOMENTUM, 1.5]
+    return Case(kernels.batch_norm_relu_dropout, arguments, expected, outputs=4, tolerance=rounding(x))
+
+
+def batch_norm_relu_dropout_backward_row(rng, dtype, size):
+    x, dy, gamma, beta, *running = data(rng, dtype, size)
+    factor, mask = thinning(rng, x)
+    y, kept, *_ = trained(x, gamma, beta, *running)
+    expected = trained_backward(np.where(y <= 0, 0, exact(dy * factor)[0]), x, gamma, kept)
+    outputs = [np.zeros_like(x), np.zeros_like(gamma), np.zeros_like(gamma)]
+    arguments = [*outputs, dy, x, mask, kept.astype(np.float64), gamma, 1.5]
+    return Case(kernels.batch_norm_relu_dropout_backward, arguments, expected, outputs=3, tolerance=rounding(x))
+
+
 def batch_norm_inference_row(rng, dtype, size):
     x, _, gamma, beta, mean, var = data(rng, dtype, size)
     xl, g, b, m, v = exact(x, gamma, beta, mean, var)
@@ -251,6 +276,8 @@ CASES = {
     "batch_norm_backward": batch_norm_backward_row,
     "batch_norm_add_relu": batch_norm_add_relu_row,
     "batch_norm_add_relu_backward": batch_norm_add_relu_backward_row,
+    "batch_norm_relu_dropout": batch_norm_relu_dropout_row,
+    "batch_norm_relu_dropout_backward": batch_norm_relu_dropout_backward_row,
     "batch_norm_inference": batch_norm_inference_row,
     "batch_norm_inference_backward": batch_norm_inference_backward_row,
     "group_norm": group_norm_row,

@@ -24,9 +24,9 @@ def philox(counter, key):
     return x.astype(np.uint32)
 
 
-def words(groups, key=KEY, call=CALL):
+def words(groups, key=KEY, call=CALL, first=0):
     """(groups, 4, 16): word w of each of a group's sixteen blocks."""
-    block = np.arange(groups * LANES)
+    block = np.arange(first * LANES, (first + groups) * LANES)
     counter = np.stack([block, block >> 32, np.full_like(block, call & 0xFFFFFFFF), np.full_like(block, call >> 32)], 1)
     keys = np.broadcast_to([key & 0xFFFFFFFF, key >> 32], (len(block), 2))
     return philox(counter, keys).reshape(groups, LANES, 4).transpose(0, 2, 1)
@@ -99,20 +99,51 @@ def normal_row(rng, dtype, size):
 
 
 def kept(n, p):
-    """Which of n elements dropout keeps."""
-    halves = elements((n,), 8 * LANES, lambda w: np.stack([w & 0xFFFF, w >> 16], axis=2))
-    return halves >= round(p * 65536)
+    """Which of n elements dropout keeps: those whose random number is not below p.
+
+    The numbers are compared one binary digit after the other; digit d of the 2048 elements of unit u is of group
+    64 u + d, an element's in the order of the bits.
+    """
+    units = -(-n // 2048)
+    dropped, equal = np.zeros((units, 2048), bool), np.ones((units, 2048), bool)
+    for d in range(64 if p < 1 else 0):
+        if p == 0 or not equal.any():
+            break
+        digit, p = divmod(2 * p, 1)
+        some = np.concatenate([words(1, first=64 * u + d) for u in range(units)])
+        random = (
+            np.unpackbits(np.ascontiguousarray(pairs(some)).view(np.uint8), bitorder="little").reshape(units, 2048) == 1
+        )
+        dropped |= equal & ~random & (digit == 1)
+        equal &= random == (digit == 1)
+    return ~dropped.reshape(-1)[:n] if p < 1 else np.zeros(n, bool)
+
+
+def chosen(keep, x, scale):
+    """x times scale or nought, in double precision."""
+    return x.astype(np.float64) * np.where(keep, x.dtype.type(scale), 0).reshape(x.shape)
+
+
+def bytes_for(n):
+    return np.zeros((n + 7) // 8, np.uint8)
+
+
+def packed(keep):
+    return np.packbits(keep, bitorder="little")
+
+
+def dropout_mask_row(rng, dtype, size):
+    n = int(np.prod(SHAPES[size]))
+    return Case(kernels.dropout_mask, [bytes_for(n), n, 0.3, KEY, CALL], [packed(kept(n, 0.3))], tolerance=0)
 
 
 def dropout_row(rng, dtype, size):
     x = rng.standard_normal(SHAPES[size]).astype(dtype)
     keep = kept(x.size, 0.3)
-    mask = np.packbits(keep, bitorder="little")
-    y = x.astype(np.float64) * np.where(keep, dtype.type(1.5), 0).reshape(x.shape)
     return Case(
         kernels.dropout,
-        [np.zeros_like(x), np.zeros((x.size + 7) // 8, np.uint8), x, 0.3, 1.5, KEY, CALL],
-        [y, mask],
+        [np.zeros_like(x), bytes_for(x.size), x, 0.3, 1.5, KEY, CALL],
+        [chosen(keep, x, 1.5), packed(keep)],
         outputs=2,
     )
 
@@ -120,9 +151,40 @@ def dropout_row(rng, dtype, size):
 def dropout_backward_row(rng, dtype, size):
     dy = rng.standard_normal(SHAPES[size]).astype(dtype)
     keep = rng.integers(0, 2, dy.size, bool)
-    mask = np.packbits(keep, bitorder="little")
-    dx = dy.astype(np.float64) * np.where(keep, 1.5, 0).reshape(dy.shape)
-    return Case(kernels.dropout_backward, [np.zeros_like(dy), dy, mask, 1.5], [dx])
+    return Case(kernels.dropout_backward, [np.zeros_like(dy), dy, packed(keep), 1.5], [chosen(keep, dy, 1.5)])
+
+
+def relu_dropout_row(rng, dtype, size):
+    x = rng.standard_normal(SHAPES[size]).astype(dtype)
+    keep = kept(x.size, 0.25)
+    return Case(
+        kernels.relu_dropout,
+        [np.zeros_like(x), bytes_for(x.size), bytes_for(x.size), x, 0.25, 1.5, KEY, CALL],
+        [chosen(keep, np.maximum(x, 0), 1.5), packed(keep), packed(x.reshape(-1) > 0)],
+        outputs=3,
+    )
+
+
+def relu_dropout_backward_row(rng, dtype, size):
+    dy = rng.standard_normal(SHAPES[size]).astype(dtype)
+    keep, passed = rng.integers(0, 2, (2, dy.size), bool)
+    return Case(
+        kernels.relu_dropout_backward,
+        [np.zeros_like(dy), dy, packed(keep), packed(passed), 1.5],
+        [chosen(keep & passed, dy, 1.5)],
+    )
+
+
+def alpha_dropout_row(rng, dtype, size):
+    x = rng.standard_normal(SHAPES[size]).astype(dtype)
+    keep = kept(x.size, 0.3)
+    y = chosen(keep, x, 1.5) + np.where(keep, dtype.type(0.7), dtype.type(-1.1)).reshape(x.shape)
+    return Case(
+        kernels.alpha_dropout,
+        [np.zeros_like(x), bytes_for(x.size), x, 0.3, 1.5, 0.7, -1.1, KEY, CALL],
+        [y, packed(keep)],
+        outputs=2,
+    )
 
 
 CASES = {
@@ -131,6 +193,10 @@ CASES = {
     "integers": integers_row,
     "uniform": uniform_row,
     "normal": normal_row,
+    "dropout_mask": dropout_mask_row,
     "dropout": dropout_row,
     "dropout_backward": dropout_backward_row,
+    "relu_dropout": relu_dropout_row,
+    "relu_dropout_backward": relu_dropout_backward_row,
+    "alpha_dropout": alpha_dropout_row,
 }

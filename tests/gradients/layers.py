@@ -114,10 +114,21 @@ def leaking(x):
     return F.rrelu(x.double(), 0.2, 0.7, training=True)
 
 
-def dropped(x, p=0.3):
+def dropped(x, p=0.3, function=F.dropout):
     """The same elements in every evaluation."""
     batten.manual_seed(5)
-    return F.dropout(x, p)
+    return function(x, p, training=True)
+
+
+def last_dropped(operation):
+    """An operation that drops what it has made: the same elements in every evaluation."""
+    draw = dropout.Draw(0.3, 1 / 0.7, 5, 0)
+    return lambda *inputs, **attributes: operation.apply(*inputs, draw=draw, **attributes)
+
+
+def bent_and_dropped(x, weight=None, bias=None):
+    statistics = {"running_mean": None, "running_var": None, "momentum": 0.1, "eps": 1e-5}
+    return last_dropped(batch_norm.BatchNormReluDropout)(x, weight, bias, **statistics)
 
 
 def inferred(x, *scale_and_shift):
@@ -373,6 +384,41 @@ ROWS = {
         Row(lambda x: dropped(x[:, ::2]), (7, 5)),
         Row(lambda x: dropped(x.expand(4, 5)) * x, (1, 5)),
         Row(lambda x: dropped(x, 1.0), (7, 5)),
+    ],
+    dropout.AlphaDropoutOperation: [
+        *[Row(lambda x: dropped(x, function=F.alpha_dropout), shape) for shape in [(7, 5), (0, 3), (1, 1)]],
+        Row(lambda x: dropped(x.T[:, ::2], function=F.alpha_dropout), (7, 5)),
+        Row(lambda x: dropped(x, 1.0, F.alpha_dropout), (7, 5)),
+    ],
+    dropout.ReluDropout: [
+        *[Row(last_dropped(dropout.ReluDropout), shape) for shape in [(7, 5), (70,), (), (0, 3)]],
+        Row(lambda x: last_dropped(dropout.ReluDropout)(x.T[:, ::2]), (7, 5)),
+    ],
+    dropout.FeatureDropoutOperation: [
+        *[
+            Row(lambda x: dropped(x, function=F.dropout1d), shape)
+            for shape in [(7, 5, 3), (7, 5), (2, 0, 3), (2, 3, 0)]
+        ],
+        Row(lambda x: dropped(x.permute(0, 3, 1, 2)[:, ::2], function=F.dropout2d), (2, 3, 4, 6)),
+        Row(lambda x: dropped(x, 1.0, F.dropout3d), (5, 2, 1, 2)),
+    ],
+    dropout.FeatureAlphaDropoutOperation: [
+        Row(lambda x: dropped(x, function=F.feature_alpha_dropout), (7, 5)),
+        Row(lambda x: dropped(x.T, function=F.feature_alpha_dropout), (3, 2, 5)),
+    ],
+    batch_norm.BatchNormReluDropout: [
+        Row(bent_and_dropped, (5, 3), (3,), (3,)),
+        Row(bent_and_dropped, (5, 3)),
+        Row(bent_and_dropped, (2, 3, 4), (3,), (3,)),
+        Row(lambda x, w, b: bent_and_dropped(x.T, w[::2], b[::2]), (3, 4), (6,), (6,)),
+        Row(bent_and_dropped, (70, 37), (37,), (37,)),
+        Row(bent_and_dropped, (0, 3), (3,), (3,)),
+    ],
+    linear.LinearReluDropout: [
+        Row(last_dropped(linear.LinearReluDropout), (7, 3), (5, 3), (5,)),
+        Row(lambda x, w: last_dropped(linear.LinearReluDropout)(x, w, None), (2, 3, 3), (50, 3)),
+        Row(lambda x, w, b: last_dropped(linear.LinearReluDropout)(x.T, w.T, b), (3, 7), (3, 5), (5,)),
+        Row(last_dropped(linear.LinearReluDropout), (0, 3), (5, 3), (5,)),
     ],
     loss.CrossEntropy: of_classes(F.cross_entropy) + of_classes(F.cross_entropy, label_smoothing=0.2),
     loss.NegativeLogLikelihood: [

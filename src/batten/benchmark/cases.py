@@ -202,6 +202,14 @@ def gaussian_noise(torch: Any, *shape: int) -> Run:
     return there_and_back(torch, torch.GaussianNoise(0.1), *shape)
 
 
+def alpha_dropout(torch: Any, *shape: int) -> Run:
+    return there_and_back(torch, torch.nn.AlphaDropout(0.5), *shape)
+
+
+def relu_dropout(torch: Any, *shape: int) -> Run:
+    return there_and_back(torch, torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Dropout(0.5)), *shape)
+
+
 def batch_norm(torch: Any, rows: int, features: int) -> Run:
     return there_and_back(torch, torch.nn.BatchNorm1d(features), rows, features)
 
@@ -209,6 +217,12 @@ def batch_norm(torch: Any, rows: int, features: int) -> Run:
 def batch_norm_relu(torch: Any, rows: int, features: int) -> Run:
     nn = torch.nn
     return there_and_back(torch, nn.Sequential(nn.BatchNorm1d(features), nn.ReLU()), rows, features)
+
+
+def batch_norm_relu_dropout(torch: Any, rows: int, features: int) -> Run:
+    nn = torch.nn
+    layers = nn.Sequential(nn.BatchNorm1d(features), nn.ReLU(), nn.Dropout(0.5))
+    return there_and_back(torch, layers, rows, features)
 
 
 def layer_norm(torch: Any, rows: int, features: int) -> Run:
@@ -274,6 +288,10 @@ def max_pool(torch: Any, batch: int, channels: int, size: int, kernel: int, stri
     x = between(torch, batch, channels, size, size).requires_grad_()
     dy = between(torch, batch, channels, outputs, outputs, seed=1)
     return gradients(torch.nn.MaxPool2d(kernel, stride, padding), x, dy, [x])
+
+
+def dropout2d(torch: Any, *shape: int) -> Run:
+    return among_images(torch, torch.nn.Dropout2d(0.5), *shape)
 
 
 def batch_norm2d_relu(torch: Any, *shape: int) -> Run:
@@ -611,8 +629,14 @@ CASES = [
     *(both_ways(relu, n, flops=2, passes=5) for n in (2 * Ki, 64 * Ki, 1 * Mi, 16 * Mi)),
     *(both_ways(dropout, n, flops=2, passes=4 + 2 / 32) for n in (2 * Ki, 64 * Ki, 1 * Mi, 16 * Mi)),  # a bit of mask
     *(both_ways(gaussian_noise, n, flops=2, passes=4) for n in (64 * Ki, 1 * Mi, 16 * Mi)),
+    both_ways(alpha_dropout, 1 * Mi, flops=3, passes=4 + 2 / 32),
+    *(both_ways(relu_dropout, n, flops=4, passes=4 + 4 / 32) for n in (1 * Mi, 16 * Mi)),
     *(both_ways(batch_norm, *shape, flops=14, passes=8) for shape in ((128, 512), (1024, 1024), (4096, 4096))),
     *(both_ways(batch_norm_relu, *shape, flops=16, passes=8) for shape in ((128, 512), (1024, 1024), (4096, 4096))),
+    *(
+        both_ways(batch_norm_relu_dropout, *shape, flops=18, passes=8 + 3 / 32)
+        for shape in ((128, 512), (1024, 1024), (4096, 4096))
+    ),
     *(both_ways(layer_norm, *shape, flops=19, passes=5) for shape in ROWS),  # a row stays in the cache
     *(both_ways(rms_norm, *shape, flops=12, passes=5) for shape in ROWS),
     both_ways(softmax, 256, 1000, flops=8, passes=5),
@@ -631,6 +655,7 @@ CASES = [
     convolution(64, 64, 64, 32, 3, padding=1, groups=64),
     pool(64, 64, 32, 2, stride=2),
     pool(128, 64, 32, 3, stride=2),
+    both_ways(dropout2d, 128, 16, 32, 32, flops=2, passes=4, group="images"),
     *(both_ways(batch_norm2d_relu, *shape, flops=16, passes=8, group="images") for shape in FEATURES),
     *(both_ways(batch_norm2d_add_relu, *shape, flops=18, passes=11, arrays=7, group="images") for shape in FEATURES),
     both_ways(l1_batch_norm2d, 128, 16, 32, 32, flops=17, passes=9, group="images"),

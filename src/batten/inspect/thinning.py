@@ -22,6 +22,7 @@ import numpy as np
 
 from .. import nn
 from ..autograd import no_grad, wrap
+from ..nn.dropout import leading
 from ..nn.functional import log_softmax, softmax
 from ..nn.stochastic import DROPPING, STOCHASTIC
 from ..nn.unchanged import unchanged
@@ -114,8 +115,12 @@ def evaluated(model: nn.Module, layers: list[Any], x: Tensor) -> tuple[Tensor, l
 
     def note(layer: Any, args: Any, output: Any) -> None:
         shape = args[0].shape
-        one = shape[1:] if isinstance(layer, nn.Dropout) else (*shape[1:2], *[1] * (len(shape) - 2))
-        calls.append(Call(layer.p, one))
+        if layer.kind.features is None:
+            calls.append(Call(layer.p, shape[1:]))
+        elif leading(layer.kind, len(shape)) == 2:
+            calls.append(Call(layer.p, (shape[1], *[1] * (len(shape) - 2))))
+        else:
+            raise ValueError(f"thinned_average expects {layer!r} to be given a batch, got {list(shape)}")
 
     return hooked(model, layers, note, x), calls
 
@@ -127,9 +132,9 @@ def thinned(model: nn.Module, layers: list[Any], x: Tensor, kept: np.ndarray, ca
 
     def thin(layer: Any, args: Any, output: Any) -> Tensor:
         call, units = next(upcoming)
-        factor = 1 / (1 - call.p) if call.p < 1 and getattr(layer, "inverted", True) else float(call.p < 1)
+        factor = layer.kind.scales(call.p, layer.inverted)[0]
         if not call.units:
-            return args[0] * factor
+            return args[0] * (factor if call.p == 0 else 0)
         mask = np.broadcast_to(units.reshape(networks, 1, *call.shape), (networks, len(x), *call.shape))
         return args[0] * wrap((mask * factor).reshape(-1, *call.shape).astype(args[0].dtype))
 

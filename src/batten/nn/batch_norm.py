@@ -14,6 +14,7 @@ with the channels moved to the end, which costs a copy unless they lie there alr
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -24,6 +25,7 @@ from ..autograd import Operation
 from ..creation import ones_like
 from ..operations.families import contiguous, copied
 from ..operations.promotion import Operand, floats
+from .dropout import Dropout, DropoutOperation
 from .layout import channels_first, channels_last
 from .linear import Identity
 from .module import Module
@@ -95,6 +97,42 @@ class BatchNormRelu(BatchNorm):
 
     def name(self) -> str:
         return "ReluBackward0"  # the last of the two, as if they were apart
+
+
+class BatchNormReluDropout(BatchNorm):
+    """That with dropout behind it, which keeps its mask, and nothing of the results."""
+
+    __slots__ = ("draw", "mask")
+
+    draw: Any
+
+    def forward(self, x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None) -> np.ndarray:
+        self.x = rows = pixels(x)
+        self.weight = vector(weight)
+        self.statistics = kernels.empty((3, rows.shape[1]), dtypes.float64)
+        self.mask = self.draw.bits(rows.size)
+        y = kernels.batch_norm_relu_dropout(
+            kernels.empty_like(rows),
+            self.statistics,
+            self.running_mean,
+            self.running_var,
+            rows,
+            self.mask,
+            self.weight,
+            vector(bias),
+            self.eps,
+            self.momentum,
+            self.draw.scale,
+        )
+        return images(y, x.shape)
+
+    def backward(self, dy: np.ndarray) -> tuple[np.ndarray | None, ...]:
+        dweight, dbias, rows, dx = gradients(self, dy)
+        kept = self.x, self.mask, self.statistics, self.weight, self.draw.scale
+        kernels.batch_norm_relu_dropout_backward(dx, dweight, dbias, rows, *kept)
+        return images(dx, dy.shape), dweight, dbias
+
+    name = DropoutOperation.name
 
 
 class BatchNormAddRelu(BatchNorm):
@@ -235,8 +273,11 @@ def normalized(
     relu: bool,
     z: Tensor | None = None,
     kinds: tuple[type[BatchNorm], type[BatchNorm]] = (BatchNorm, BatchNormRelu),
+    dropout: Dropout | None = None,
 ) -> Tensor:
     """batch_norm, and relu of that if asked for, and of that and z if there is one, of its shape and type.
+
+    Behind a relu there may be a dropout in training.
 
     kinds are the operations by which training normalizes, without a relu and with one.
     """
@@ -264,8 +305,9 @@ def normalized(
             "one value is its own mean, so that nothing but the bias would be left of it; take larger batches "
             "(drop_last=True leaves out a last one that is too small), or call eval() to use the running statistics"
         )
-    kind = kinds[relu] if z is None else BatchNormAddRelu
-    y = kind.apply(
+    kind = BatchNormAddRelu if z is not None else kinds[relu] if dropout is None else BatchNormReluDropout
+    apply = kind.apply if dropout is None else partial(dropout._apply, kind)
+    y = apply(
         x,
         w,
         b,
@@ -303,8 +345,15 @@ class BatchNormModule(TrackingNormalization):
     def forward(self, input: Tensor) -> Tensor:
         return self._activated(input, None)
 
-    def _activated(self, input: Tensor, activation: str | None, z: Tensor | None = None, at: Any = ()) -> Tensor:
-        """What forward returns, or what an activation makes of that, or of the sum with z.
+    def _activated(
+        self,
+        input: Tensor,
+        activation: str | None,
+        z: Tensor | None = None,
+        at: Any = (),
+        dropout: Dropout | None = None,
+    ) -> Tensor:
+        """What forward returns, or what an activation makes of that, or of the sum with z; and a dropout, of a relu.
 
         `at` are forward's arguments behind the input, which say which of the estimates are meant.
         """
@@ -317,24 +366,25 @@ class BatchNormModule(TrackingNormalization):
         momentum = self.momentum
         if momentum is None:
             momentum = 1 / (int(batches) + 1) if following else 0.0
-        known = following or not self.training
+        known, of_batch = following or not self.training, self.training or mean is None
         y = normalized(
             input,
             mean if known else None,
             var if known else None,
             self.weight,
             self.bias,
-            self.training or mean is None,
+            of_batch,
             momentum,
             self.eps,
             activation == "relu",
             z,
             self._operations(),
+            dropout if of_batch else None,
         )
         if following:  # what add_(1) does, which would take half of the time of a small batch
             batches.array[()] += 1
             batches.version[0] += 1
-        return y
+        return y if dropout is None or of_batch else dropout(y)
 
     def _estimates(self) -> tuple[Any, Any, Any]:
         """What forward follows in training, and takes in evaluation: mean, var, and of how many batches; or None."""

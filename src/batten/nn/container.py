@@ -8,7 +8,7 @@ from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, Va
 from itertools import groupby
 from typing import Any, Self
 
-from .fusion import BETWEEN, FUSIONS, as_defined, fused
+from .fusion import together
 from .kinds import CHILD
 from .module import Module, block, check_module, indented
 
@@ -107,19 +107,7 @@ class Sequential(Numbered):
     def forward(self, input: Any) -> Any:
         modules, at = [*iter(self)], 0  # of the list itself Python would ask the length first
         while at < len(modules):
-            module = modules[at]
-            at += 1
-            if type(module) in FUSIONS:
-                behind = at
-                while behind < len(modules) and type(modules[behind]) in BETWEEN and as_defined(modules[behind]):
-                    behind += 1
-                if behind < len(modules) and (activation := fused(module, modules[behind])):
-                    input = module._activated(input, activation)
-                    for module in modules[at:behind]:
-                        input = module(input)
-                    at = behind + 1
-                    continue
-            input = module(input)
+            input, at = together(modules, at, input)
         return input
 
     def _in_a_row(self) -> list[str]:

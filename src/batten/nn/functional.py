@@ -43,7 +43,12 @@ from .convolution import conv_transpose2d as conv_transpose2d
 from .convolution import conv_transpose3d as conv_transpose3d
 from .distance import cosine_similarity as cosine_similarity
 from .distance import normalize as normalize
+from .dropout import alpha_dropout as alpha_dropout
 from .dropout import dropout as dropout
+from .dropout import dropout1d as dropout1d
+from .dropout import dropout2d as dropout2d
+from .dropout import dropout3d as dropout3d
+from .dropout import feature_alpha_dropout as feature_alpha_dropout
 from .embedding import embedding as embedding
 from .embedding import one_hot as one_hot
 from .group_norm import group_norm as group_norm

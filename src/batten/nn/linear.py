@@ -25,9 +25,11 @@ from .. import _kernels as kernels
 from ..autograd import Operation
 from ..creation import empty
 from ..operations import flatten, unflatten
+from ..operations.families import contiguous
 from ..operations.linalg import rows_of
 from ..operations.promotion import Operand, floats
 from . import init
+from .dropout import Dropout, DropoutOperation, bits_for
 from .module import Module
 from .parameter import Parameter
 from .stateless import stateless
@@ -106,6 +108,26 @@ class LinearTanh(LinearActivated):
 ACTIVATED: dict[str, type[LinearActivated]] = {"relu": LinearRelu, "sigmoid": LinearSigmoid, "tanh": LinearTanh}
 
 
+class LinearReluDropout(LinearOperation):
+    """y = relu(z) m: dropout behind that, which so keeps two bits an element instead of y."""
+
+    __slots__ = ("draw", "mask", "passed")
+
+    draw: Any
+
+    def forward(self, x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
+        z = super().forward(x, weight, bias)
+        self.mask, self.passed = bits_for(z.size), bits_for(z.size)
+        return kernels.relu_dropout(z, self.mask, self.passed, z, *self.draw)
+
+    def backward(self, dy: np.ndarray) -> tuple[np.ndarray | None, ...]:
+        dy = contiguous(dy)
+        dz = kernels.relu_dropout_backward(self.room(dy, dy), dy, self.mask, self.passed, self.draw.scale)
+        return super().backward(dz)
+
+    name = DropoutOperation.name
+
+
 def linear(input: Operand, weight: Operand, bias: Operand | None = None) -> Tensor:
     """input Wᵀ + bias, for input (*, in_features), weight (out_features, in_features) and bias (out_features).
 
@@ -171,9 +193,10 @@ class Linear(Module):
     def forward(self, input: Tensor) -> Tensor:
         return linear(input, self.weight, self.bias)
 
-    def _activated(self, input: Tensor, activation: str) -> Tensor:
-        """What an activation makes of forward's result."""
-        return ACTIVATED[activation].apply(*operands(input, self.weight, self.bias))
+    def _activated(self, input: Tensor, activation: str, dropout: Dropout | None = None) -> Tensor:
+        """What an activation makes of forward's result; and a dropout, of a relu."""
+        given = operands(input, self.weight, self.bias)
+        return ACTIVATED[activation].apply(*given) if dropout is None else dropout._apply(LinearReluDropout, *given)
 
     def _multiply_adds(self, inputs: int, outputs: int) -> int:
         return outputs * self.in_features

@@ -96,9 +96,7 @@ class NoiseModule(Module):
     def __init__(self, generator: Generator | None) -> None:
         super().__init__()
         if not (generator is None or isinstance(generator, Generator)):
-            raise TypeError(
-                f"{type(self).__name__} expects a batten.Generator as generator, got {type(generator).__name__}"
-            )
+            raise TypeError(f"{type(self).__name__} expects a batten.Generator, got {type(generator).__name__}")
         self.generator = generator
 
     def _with_noise(self, input: Tensor, scale: float) -> Tensor:

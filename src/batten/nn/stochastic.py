@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from .dropout import Dropout
+from .dropout import DropoutModule, InvertibleDropout
 from .module import Module
-from .noise import GaussianNoise, MultiplicativeGaussianNoise, UniformNoise
+from .noise import NoiseModule
 
 __all__: list[str] = []
 
-# Layers that multiply by 0 with probability p.
-DROPPING: tuple[type[Module], ...] = (Dropout,)
-STOCHASTIC: tuple[type[Module], ...] = (*DROPPING, GaussianNoise, MultiplicativeGaussianNoise, UniformNoise)
+DROPPING: tuple[type[Module], ...] = (InvertibleDropout,)  # which multiply by 0 with probability p
+STOCHASTIC: tuple[type[Module], ...] = (DropoutModule, NoiseModule)

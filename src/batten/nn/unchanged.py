@@ -26,9 +26,9 @@ def unchanged(model: Module) -> Iterator[None]:
     default generator and of the modules' own.  What an attribute refers to beside these, such as a list of the user's
     own, is not looked into.
     """
+    own = [v for module in model.modules() for v in vars(module).values() if isinstance(v, Generator)]
+    states = [(generator, generator.get_state()) for generator in (default_generator, *own)]
     modules = [(module, vars(copy(module))) for module in model.modules()]
-    own = [x for _, attributes in modules for x in attributes.values() if isinstance(x, Generator)]
-    generators = [(generator, generator.get_state()) for generator in (default_generator, *own)]
     tensors = [*model.parameters(), *model.buffers()]
     tensors += [x.gradient for x in tensors if x.gradient is not None]
     kept = [
@@ -39,7 +39,7 @@ def unchanged(model: Module) -> Iterator[None]:
     try:
         yield
     finally:
-        for generator, state in generators:
+        for generator, state in states:
             generator.set_state(state)
         for module, attributes in modules:
             vars(module).clear()

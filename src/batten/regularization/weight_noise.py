@@ -58,7 +58,7 @@ class WeightNoise:
         if not 0 <= std < math.inf:
             raise ValueError(f"WeightNoise expects a finite std >= 0, got {std}")
         if not (generator is None or isinstance(generator, Generator)):
-            raise TypeError(f"WeightNoise expects a batten.Generator as generator, got {type(generator).__name__}")
+            raise TypeError(f"WeightNoise expects a batten.Generator, got {type(generator).__name__}")
         self.model, self.std, self.generator = model, std, generator
         self.before: list[Callable[..., Any] | None] = []  # forwards of the model's own, one for each block
 
