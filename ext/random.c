@@ -9,7 +9,8 @@
  *     64 bits:  element 32 g + 16 p + lane  =  words 2 p and 2 p + 1 of that block
  *
  * so that every step is a loop over neighbours.  A group is made as a whole in a
- * small array and copied out, the last one in part.
+ * small array, and from there it is copied, added to other numbers or multiplied by
+ * them, the last one in part: noise costs no pass over memory of its own.
  *
  * The numbers themselves must not depend on the processor either.  This file is
  * compiled without fused multiply-add, and brings its own logarithm, sine and
