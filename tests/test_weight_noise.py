@@ -323,8 +323,9 @@ def test_copies_have_no_noise(rng):
             assert twin[0].weight is not model[0].weight
             batten.nn.init.zeros_(twin[0].weight)
             assert twin(x).tolist() != clean
-        assert model(x).tolist() != clean
-    assert model(x).tolist() == clean
+        shallow = copy.copy(model)  # which shows the same parameters
+        assert model(x).tolist() != clean and shallow(x).tolist() != clean
+    assert model(x).tolist() == clean and shallow(x).tolist() == clean
 
 
 def test_without_noise_nothing_is_drawn(rng):

@@ -35,8 +35,10 @@ class WeightNoise:
     There is noise in every forward of the model within the block, in evaluation and under `no_grad` as well: what is
     to be evaluated without belongs outside.  All parameters have it, frozen ones too; where modules share one,
     they share its ε.  To have it on some only, name the module that they are in: it is that module's forwards which
-    count, whoever calls it.  Blocks may be nested, and their noises add.  A copy of the model has none.  Each forward
-    draws once for each parameter, from `generator` or the default one, the same for any number of threads.
+    count, whoever calls it.  Blocks may be nested, and their noises add.  A deep copy of the model has none.
+
+    Each forward draws once for each parameter, from `generator` or the default one: the same seed gives the same noise
+    on any machine and for any number of threads.
 
     In expectation it adds std² (‖∇f‖² + (f - y) tr ∇²f) to the squared error, and terms of order std⁴.
 
@@ -81,7 +83,8 @@ class NoisyForward:
         self.noise, self.forward, self.running = noise, forward, False
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self.running or self.noise.std == 0:  # a model that calls itself has its noise
+        # A model that calls itself has its noise already, and a shallow copy may outlive the block.
+        if self.running or not self.noise.before or self.noise.std == 0:
             return self.forward(*args, **kwargs)
         self.running = True
         places: list[tuple[dict[str, Any], str, Any]] = []
@@ -102,7 +105,7 @@ class NoisyForward:
             self.running = False
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A copy is what is below it: a copied or pickled model has its own forward."""
+        """A copy is what is below it: a model that is copied deeply or pickled has its own forward."""
         return itself, (self.forward,)
 
 
