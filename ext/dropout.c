@@ -216,3 +216,87 @@ void KERNEL(alpha_dropout)(real *y, uint8_t *mask, const real *x, size_t n, doub
         shift(y, x, mask, block, n, line);
     });
 }
+
+/* ---- of whole features ---- */
+
+enum { PERIOD = 1024 };
+
+/* The numbers of some features, and rows of them one after the other as long as they fit: so narrow rows, and
+ * columns of one, are multiplied by whole vectors. */
+struct period {
+    real factor[PERIOD], shift[PERIOD];
+};
+
+static inline __attribute__((always_inline)) void load_period(struct period *p, const uint8_t *mask, size_t first,
+                                                              size_t n, size_t rows, struct line line,
+                                                              const int shifted)
+{
+    size_t j = 0;
+    for (; j + VLEN <= n; j += VLEN) {
+        const uint64_t bits = bits_at(mask, first + j, VLEN);
+        *(unaligned *)(p->factor + j) = those(line.scale - (vec){0}, bits);
+        if (shifted)
+            *(unaligned *)(p->shift + j) = those(line.kept - (vec){0}, bits) + those(line.dropped - (vec){0}, ~bits);
+    }
+    for (; j < n; j++) {
+        const uint64_t kept = bits_at(mask, first + j, 1) & 1;
+        p->factor[j] = kept ? line.scale : 0;
+        p->shift[j] = kept ? line.kept : line.dropped;
+    }
+    for (size_t done = n, all = rows * n; done < all;) {
+        const size_t some = smaller(done, all - done);
+        memcpy(p->factor + done, p->factor, some * sizeof(real));
+        if (shifted)
+            memcpy(p->shift + done, p->shift, some * sizeof(real));
+        done += some;
+    }
+}
+
+/* Some rows of an example, in strips of columns where they are wider than a period. */
+static inline __attribute__((always_inline)) void drop_rows(real *y, const real *x, const uint8_t *mask, size_t first,
+                                                            size_t rows, size_t cols, struct line line,
+                                                            const int shifted)
+{
+    struct period p;
+    for (size_t j = 0; j < cols; j += PERIOD) {
+        const size_t n = smaller(PERIOD, cols - j), height = n == cols ? smaller(rows, PERIOD / n) : 1;
+        load_period(&p, mask, first + j, n, height, line, shifted);
+        for (size_t i = 0; i < rows; i += height) {
+            const size_t at = i * cols + j, some = smaller(height, rows - i) * n;
+            PRAGMA(omp simd)
+            for (size_t k = 0; k < some; k++)
+                y[at + k] = shifted ? x[at + k] * p.factor[k] + p.shift[k] : x[at + k] * p.factor[k];
+        }
+    }
+}
+
+/* Both of the kernels below. */
+static void drop_features(real *y, const real *x, const uint8_t *mask, size_t examples, size_t rows, size_t cols,
+                          struct line line, int shifted)
+{
+    const size_t height = greater(4 * BLOCK / greater(cols, 1), 1), blocks = blocks_of(rows, height);
+    PARALLEL(COST_BACKWARD * examples * rows * cols, for (size_t i = 0; i < examples * blocks; i++) {
+        const size_t example = i / blocks, row = i % blocks * height, at = (example * rows + row) * cols;
+        const size_t some = smaller(height, rows - row);
+        if (shifted)
+            drop_rows(y + at, x + at, mask, example * cols, some, cols, line, 1);
+        else
+            drop_rows(y + at, x + at, mask, example * cols, some, cols, line, 0);
+    });
+}
+
+/* y (examples, rows, cols) = x times scale or nought, by the mask of an example's columns, (examples, cols); this is
+ * its own gradient.  y may be x. */
+void KERNEL(feature_dropout)(real *y, const real *x, const uint8_t *mask, size_t examples, size_t rows, size_t cols,
+                             double scale)
+{
+    drop_features(y, x, mask, examples, rows, cols, (struct line){(real)scale, 0, 0}, 0);
+}
+
+/* The same, and kept or dropped is added. */
+void KERNEL(feature_alpha_dropout)(real *y, const real *x, const uint8_t *mask, size_t examples, size_t rows,
+                                   size_t cols, double scale, double kept, double dropped)
+{
+    const struct line line = {(real)scale, (real)kept, (real)dropped};
+    drop_features(y, x, mask, examples, rows, cols, line, 1);
+}

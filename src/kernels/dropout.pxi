@@ -1,12 +1,17 @@
 # Dropout.  Elements count in the order of memory, so an array and its mask go with
 # arrays of one layout, whatever it is.
 
-cdef uint8_t *mask_of(cnp.ndarray mask, cnp.ndarray x, bint written) except? NULL:
-    """One bit for each element of x, in bytes."""
+cdef uint8_t *bits_of(cnp.ndarray mask, size_t n, bint written) except? NULL:
+    """One bit for each of n elements, in bytes."""
     integers_in(mask, cnp.NPY_UINT8, written)
-    if mask.ndim != 1 or mask.shape[0] != (cnp.PyArray_SIZE(x) + 7) // 8:
-        raise ValueError(f"expected uint8[{(cnp.PyArray_SIZE(x) + 7) // 8}] as the mask of {show(x)}, got {show(mask)}")
+    if mask.ndim != 1 or <size_t>mask.shape[0] != n // 8 + (n % 8 != 0):
+        raise ValueError(f"expected uint8[{n // 8 + (n % 8 != 0)}] as a mask of {n} bits, got {show(mask)}")
     return <uint8_t *>cnp.PyArray_DATA(mask)
+
+
+cdef uint8_t *mask_of(cnp.ndarray mask, cnp.ndarray x, bint written) except? NULL:
+    """One bit for each element of x."""
+    return bits_of(mask, cnp.PyArray_SIZE(x), written)
 
 
 cdef batten_dtype thinned(cnp.ndarray y, cnp.ndarray x) except *:
@@ -27,12 +32,10 @@ cdef int probability(double p) except -1:
 
 def dropout_mask(cnp.ndarray mask not None, size_t n, double p, uint64_t key, uint64_t call):
     """mask: a bit for each of n elements, 0 with probability p"""
-    integers_in(mask, cnp.NPY_UINT8, True)
-    if mask.ndim != 1 or <size_t>mask.shape[0] != n // 8 + (n % 8 != 0):
-        raise ValueError(f"expected uint8[{n // 8 + (n % 8 != 0)}] as the mask of {n} elements, got {show(mask)}")
+    cdef uint8_t *bits = bits_of(mask, n, True)
     probability(p)
     with nogil:
-        capi.batten_dropout_mask(capi.BATTEN_F32, <uint8_t *>cnp.PyArray_DATA(mask), n, p, key, call)
+        capi.batten_dropout_mask(capi.BATTEN_F32, bits, n, p, key, call)
     return mask
 
 
@@ -102,4 +105,34 @@ def alpha_dropout(cnp.ndarray y not None, cnp.ndarray mask not None, cnp.ndarray
     with nogil:
         capi.batten_alpha_dropout(t, cnp.PyArray_DATA(y), bits, cnp.PyArray_DATA(x), cnp.PyArray_SIZE(y), p, scale,
                                   kept, dropped, key, call)
+    return y
+
+
+cdef uint8_t *columns_mask(cnp.ndarray y, cnp.ndarray x, cnp.ndarray mask) except? NULL:
+    """One bit for each column of each example of x (examples, rows, columns) in C order."""
+    if x.ndim != 3:
+        raise ValueError(f"expected (examples, rows, columns), got {show(x)}")
+    contiguous(x)
+    disjoint(y, mask)
+    return bits_of(mask, <size_t>x.shape[0] * <size_t>x.shape[2], False)
+
+
+def feature_dropout(cnp.ndarray y not None, cnp.ndarray x not None, cnp.ndarray mask not None, double scale):
+    """y = x times scale in the columns of an example whose bit is set, else times 0"""
+    cdef batten_dtype t = thinned(y, x)
+    cdef uint8_t *bits = columns_mask(y, x, mask)
+    with nogil:
+        capi.batten_feature_dropout(t, cnp.PyArray_DATA(y), cnp.PyArray_DATA(x), bits, x.shape[0], x.shape[1],
+                                    x.shape[2], scale)
+    return y
+
+
+def feature_alpha_dropout(cnp.ndarray y not None, cnp.ndarray x not None, cnp.ndarray mask not None, double scale,
+                          double kept, double dropped):
+    """y = x scale + kept in the columns of an example whose bit is set, else 0 x + dropped"""
+    cdef batten_dtype t = thinned(y, x)
+    cdef uint8_t *bits = columns_mask(y, x, mask)
+    with nogil:
+        capi.batten_feature_alpha_dropout(t, cnp.PyArray_DATA(y), cnp.PyArray_DATA(x), bits, x.shape[0], x.shape[1],
+                                          x.shape[2], scale, kept, dropped)
     return y

@@ -187,6 +187,25 @@ def alpha_dropout_row(rng, dtype, size):
     )
 
 
+def features(rng, dtype, size):
+    """x (examples, rows, columns), which of its features are kept, and the place of these beside it."""
+    shape = {"empty": (3, 0, 5), "one": (1, 1, 1), "odd": (3, 67, 5), "large": (2, 97, 1031)}[size]
+    x = rng.standard_normal(shape).astype(dtype)
+    return x, rng.integers(0, 2, (shape[0], 1, shape[2]), bool)
+
+
+def feature_dropout_row(rng, dtype, size):
+    x, keep = features(rng, dtype, size)
+    y = x.astype(np.float64) * np.where(keep, dtype.type(1.5), 0)
+    return Case(kernels.feature_dropout, [np.zeros_like(x), x, packed(keep), 1.5], [y])
+
+
+def feature_alpha_dropout_row(rng, dtype, size):
+    x, keep = features(rng, dtype, size)
+    y = x.astype(np.float64) * np.where(keep, dtype.type(1.5), 0) + np.where(keep, dtype.type(0.7), dtype.type(-1.1))
+    return Case(kernels.feature_alpha_dropout, [np.zeros_like(x), x, packed(keep), 1.5, 0.7, -1.1], [y])
+
+
 CASES = {
     "philox": philox_row,
     "bits": bits_row,
@@ -199,4 +218,6 @@ CASES = {
     "relu_dropout": relu_dropout_row,
     "relu_dropout_backward": relu_dropout_backward_row,
     "alpha_dropout": alpha_dropout_row,
+    "feature_dropout": feature_dropout_row,
+    "feature_alpha_dropout": feature_alpha_dropout_row,
 }

@@ -11,9 +11,9 @@ mean 0 and variance 1 has them afterwards:
     y = a (x m + α' (1 - m)) + b,     a = ((1 - p) (1 + p α'²))^(-1/2),     b = -a p α',     m = 0 or 1
 
 A mask is a function of a generator's key, of the number of its draw, and of an element's place in memory; one of
-channels has an element for each channel of an example.  So one bit an element is kept for the gradient, or nothing
-where the mask is made again, and the same seed drops the same elements on any machine and for any number of threads.
-The random numbers are those of `batten.manual_seed`, or of a layer's own generator.
+channels has an element for each channel of an example.  So the same seed drops the same elements on any machine and
+for any number of threads, and one bit of an element is all that is kept for the gradient.  The random numbers are
+those of `batten.manual_seed`, or of a layer's own generator.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from .. import _kernels as kernels
 from .. import dtypes, operations
 from ..autograd import Operation
 from ..memory import axes_in_memory, empty_with_axes
+from ..operations.families import contiguous
 from ..operations.inplace import in_place, refuse_leaf, replace
 from ..operations.promotion import Operand, as_operand, floats
 from ..random import Generator, next_draw
@@ -122,23 +123,40 @@ class ReluDropout(DropoutOperation):
 
 
 class FeatureDropoutOperation(Operation):
-    """y = x m with an m for each index of the leading axes, which is made again for the gradient."""
+    """y = x m with an m for each index of the leading axes, the last of which are the channels."""
 
-    __slots__ = ("draw", "leading")
+    __slots__ = ("draw", "leading", "mask")
 
     draw: Any
     leading: int
 
     def forward(self, x: np.ndarray) -> np.ndarray:
-        return kernels.mul(kernels.empty_like(x), x, self.chosen(x, self.draw.scale, 0))
+        self.mask = self.draw.bits(math.prod(x.shape[: self.leading]))
+        rows = self.rows(x)
+        return self.back(self.compute(kernels.empty_like(rows), rows), x)
+
+    def compute(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+        return kernels.feature_dropout(y, x, self.mask, self.draw.scale)
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
-        return kernels.mul(self.room(dy, dy), dy, self.chosen(dy, self.draw.scale, 0))
+        rows = self.rows(dy)
+        dx = rows if self.spare else kernels.empty_like(rows)
+        return self.back(kernels.feature_dropout(dx, rows, self.mask, self.draw.scale), dy)
 
-    def chosen(self, x: np.ndarray, kept: float, dropped: float) -> np.ndarray:
-        """One of two numbers for each feature of x, in x's type."""
-        shape = (*x.shape[: self.leading], *[1] * (x.ndim - self.leading))
-        return np.where(self.draw.mask(shape), x.dtype.type(kept), x.dtype.type(dropped))
+    def rows(self, x: np.ndarray) -> np.ndarray:
+        """x as (examples, pixels, channels), or (features, pixels, 1) where pixels lie last; copied if need be."""
+        rest = math.prod(x.shape[self.leading :])
+        if x.flags.c_contiguous:
+            return x.reshape(math.prod(x.shape[: self.leading]), rest, 1)
+        channels = x.shape[self.leading - 1]
+        return contiguous(np.moveaxis(x, self.leading - 1, -1)).reshape(-1 if x.size else 0, rest, channels)
+
+    def back(self, rows: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Such an array in the shape of x."""
+        if x.flags.c_contiguous:
+            return rows.reshape(x.shape)
+        turned = (*x.shape[: self.leading - 1], *x.shape[self.leading :], x.shape[self.leading - 1])
+        return np.moveaxis(rows.reshape(turned), -1, self.leading - 1)
 
 
 class FeatureAlphaDropoutOperation(FeatureDropoutOperation):
@@ -146,9 +164,8 @@ class FeatureAlphaDropoutOperation(FeatureDropoutOperation):
 
     __slots__ = ()
 
-    def forward(self, x: np.ndarray) -> np.ndarray:
-        y = super().forward(x)
-        return kernels.add(y, y, self.chosen(x, *self.draw.shifts()))
+    def compute(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+        return kernels.feature_alpha_dropout(y, x, self.mask, self.draw.scale, *self.draw.shifts())
 
 
 def laid_out(x: np.ndarray, strides: tuple[int, ...]) -> np.ndarray:
