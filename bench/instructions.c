@@ -176,6 +176,8 @@ static void others(void)
     batten_batch_norm_backward(F32, dx, dgamma, dbeta, dy, x, kept, gamma_, scratch, BATCH, HIDDEN, 0);
     batten_layer_norm(F32, y, means, rstds, x, gamma_, beta, BATCH, HIDDEN, 1e-5);
     batten_layer_norm_backward(F32, dx, dgamma, dbeta, dy, x, means, rstds, gamma_, scratch, BATCH, HIDDEN);
+    batten_rms_norm(F32, y, rstds, x, gamma_, BATCH, HIDDEN, 1e-5);
+    batten_rms_norm_backward(F32, dx, dgamma, dy, x, rstds, gamma_, scratch, BATCH, HIDDEN);
     batten_dropout(F32, y, mask, x, BATCH * HIDDEN, 0.5, 2, 0, 0);
     batten_dropout_backward(F32, dx, dy, mask, BATCH * HIDDEN, 2);
     batten_adam(F32, &group, 0.9, 0.999, 1e-8, 0);

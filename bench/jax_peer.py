@@ -111,6 +111,29 @@ def batch_norm_relu(rows: int, features: int) -> Run:
     return batch_norm(rows, features, jax.nn.relu)
 
 
+def layer_norm(rows: int, features: int) -> Run:
+    def layer(x: Any, gamma: Any, beta: Any) -> Any:
+        mean, var = x.mean(1, keepdims=True), x.var(1, keepdims=True)
+        return gamma * (x - mean) * jax.lax.rsqrt(var + 1e-5) + beta
+
+    return of_rows(layer, rows, features, jnp.ones(features), jnp.zeros(features))
+
+
+def rms_norm(rows: int, features: int) -> Run:
+    def layer(x: Any, gamma: Any) -> Any:
+        return gamma * x * jax.lax.rsqrt((x * x).mean(1, keepdims=True) + jnp.finfo(x.dtype).eps)
+
+    return of_rows(layer, rows, features, jnp.ones(features))
+
+
+def of_rows(layer: Callable[..., Any], rows: int, features: int, *parameters: Any) -> Run:
+    def both(state: None, x: Any, dy: Any, *parameters: Any) -> Any:
+        y, backward = jax.vjp(layer, x, *parameters)
+        return state, (*backward(dy), y)
+
+    return repeated(both, None, values(rows, features), values(rows, features, seed=1), *parameters)
+
+
 def cross_entropy(rows: int, classes: int) -> Run:
     def both(state: None, x: Any, target: Any) -> Any:
         loss, dx = jax.value_and_grad(mean_cross_entropy)(x, target)
@@ -428,7 +451,7 @@ def labels(rows: int, classes: int) -> Any:
 FUNCTIONS = {
     f.__name__: f
     for f in (
-        gemm, relu, dropout, softmax, batch_norm, batch_norm_relu, cross_entropy,
+        gemm, relu, dropout, softmax, batch_norm, batch_norm_relu, layer_norm, rms_norm, cross_entropy,
         conv, max_pool, sgd, adam, mlp_digits, mlp_mnist, mlp_wide,
         lenet_mnist, vgg11_bn_cifar, resnet20_cifar, alexnet_cifar,
     )

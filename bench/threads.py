@@ -38,10 +38,6 @@ def linear(torch: Any, rows: int, width: int) -> cases.Run:
     return cases.there_and_back(torch, torch.nn.Linear(width, width), rows, width)
 
 
-def layer_norm(torch: Any, rows: int, width: int) -> cases.Run:
-    return cases.there_and_back(torch, torch.nn.LayerNorm(width), rows, width)
-
-
 def tanh(torch: Any, rows: int, width: int) -> cases.Run:
     return cases.there_and_back(torch, torch.nn.Tanh(), rows, width)
 
@@ -58,7 +54,7 @@ LAYERS: dict[str, Callable[..., cases.Run]] = {
     f.__name__: f
     for f in (
         linear, cases.relu, tanh, cases.dropout, cases.softmax, cases.cross_entropy,
-        cases.batch_norm, layer_norm, sgd, adam,
+        cases.batch_norm, cases.layer_norm, cases.rms_norm, sgd, adam,
     )
 }  # fmt: skip
 

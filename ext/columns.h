@@ -186,7 +186,8 @@ static inline __attribute__((always_inline)) void sum_tile(double *first, double
 {
     const size_t at = t.row * cols + t.column, joined = rows_in_one(cols), rows = t.height / joined,
                  width = joined * t.width, step = joined * cols, vectors = width / LANES * LANES;
-    double sums[2][2 * COLUMNS];
+    double of_joined[2][COLUMNS];
+    double *const one = joined > 1 ? of_joined[0] : first, *const other = joined > 1 ? of_joined[1] : second;
     size_t j = 0;
     for (size_t k = t.width; k < width; k++) {
         c->mean[k] = c->mean[k - t.width];
@@ -194,19 +195,21 @@ static inline __attribute__((always_inline)) void sum_tile(double *first, double
         c->shift[k] = c->shift[k - t.width];
     }
     for (; j + STRIP <= vectors; j += STRIP)
-        sum_strip(sums[0], sums[1], x + at, dy + at, c, j, rows, step,
-                  j + 2 * STRIP <= vectors ? STRIP : rows * step - j, VECTORS, terms);
+        sum_strip(one, other, x + at, dy + at, c, j, rows, step, j + 2 * STRIP <= vectors ? STRIP : rows * step - j,
+                  VECTORS, terms);
     for (; j < vectors; j += LANES)
-        sum_strip(sums[0], sums[1], x + at, dy + at, c, j, rows, step, 0, 1, terms);
+        sum_strip(one, other, x + at, dy + at, c, j, rows, step, 0, 1, terms);
     if (j < width)
-        sum_strip(sums[0], sums[1], x + at, dy + at, c, width - LANES, rows, step, 0, 1, terms);
-    memcpy(first, sums[0], t.width * sizeof(double));
-    memcpy(second, sums[1], t.width * sizeof(double));
+        sum_strip(one, other, x + at, dy + at, c, width - LANES, rows, step, 0, 1, terms);
+    if (joined > 1) {
+        memcpy(first, one, t.width * sizeof(double));
+        memcpy(second, other, t.width * sizeof(double));
+    }
     for (size_t k = t.width; k < width; k += t.width) {
         PRAGMA(omp simd)
         for (j = 0; j < t.width; j++) {
-            first[j] += sums[0][k + j];
-            second[j] += sums[1][k + j];
+            first[j] += one[k + j];
+            second[j] += other[k + j];
         }
     }
     const size_t done = at + rows * step;

@@ -38,7 +38,7 @@ static size_t size_of(struct image s)
  * walks, or, with images for few threads, what the others could have done. */
 static int is_shared(struct image s, size_t images)
 {
-    enum { LARGE = 1 << 18, SOME = 1 << 15, FEW = 4 };
+    enum { LARGE = 1 << 18, SOME = 1 << 17, FEW = 4 };
     return tiles(s.pixels, s.channels) > 1 && size_of(s) > (images < FEW ? SOME : LARGE);
 }
 
@@ -46,7 +46,7 @@ static int is_shared(struct image s, size_t images)
 static void add_channels(double *of_groups, const double *v, const real *gamma, struct image s)
 {
     const size_t width = channels_of_group(s);
-    if (width == 1) {
+    if (s.groups == s.channels) {
         PRAGMA(omp simd)
         for (size_t g = 0; g < s.groups; g++)
             of_groups[g] = (gamma ? gamma[g] : 1) * v[g];
@@ -59,18 +59,6 @@ static void add_channels(double *of_groups, const double *v, const real *gamma, 
             sum += (gamma ? gamma[j] : 1) * v[j];
         of_groups[g] = sum;
     }
-}
-
-/* The groups' numbers for each of some channels: in `room`, or where they are if each channel is a group. */
-static const double *of_channels(double *room, const double *of_groups, size_t begin, size_t n, struct image s)
-{
-    const size_t width = channels_of_group(s);
-    if (width == 1)
-        return of_groups + begin;
-    for (size_t j = 0, g = begin / width; j < n; g++)
-        for (const size_t end = smaller((g + 1) * width - begin, n); j < end; j++)
-            room[j] = of_groups[g];
-    return room;
 }
 
 /* mean and rstd (groups) from sums (2, channels) of d and d^2, which become each channel's mean and variance. */
@@ -100,19 +88,37 @@ static void finish_groups(double *mean, double *rstd, double *sums, const real *
     }
 }
 
-/* What a tile's channels have of their groups' statistics. */
+/* Where in a tile group g ends. */
+static size_t end_of_group(size_t g, struct tile t, struct image s)
+{
+    return smaller((g + 1) * channels_of_group(s) - t.column, t.width);
+}
+
+/* What some of a tile's channels have of their groups' statistics, those of the next channel `step` further. */
+static inline __attribute__((always_inline)) void load_run(struct columns *c, const double *mean, const double *rstd,
+                                                           const real *gamma, const real *beta, struct tile t,
+                                                           size_t begin, size_t end, const size_t step)
+{
+    PRAGMA(omp simd)
+    for (size_t j = begin; j < end; j++) {
+        const double center = mean[(j - begin) * step];
+        const double slope = (gamma ? gamma[t.column + j] : 1) * rstd[(j - begin) * step];
+        c->mean[j] = (real)center;
+        c->scale[j] = (real)slope;
+        c->shift[j] = (real)((beta ? beta[t.column + j] : 0) + ((real)center - center) * slope);
+    }
+}
+
 static void load_groups(struct columns *c, const double *mean, const double *rstd, const real *gamma, const real *beta,
                         struct tile t, struct image s)
 {
-    double room[2][2 * COLUMNS];
-    const double *const center = of_channels(room[0], mean, t.column, t.width, s);
-    const double *const scale = of_channels(room[1], rstd, t.column, t.width, s);
-    PRAGMA(omp simd)
-    for (size_t j = 0; j < t.width; j++) {
-        const double slope = (gamma ? gamma[t.column + j] : 1) * scale[j];
-        c->mean[j] = (real)center[j];
-        c->scale[j] = (real)slope;
-        c->shift[j] = (real)((beta ? beta[t.column + j] : 0) + ((real)center[j] - center[j]) * slope);
+    if (s.groups == s.channels) {
+        load_run(c, mean + t.column, rstd + t.column, gamma, beta, t, 0, t.width, 1);
+        return;
+    }
+    for (size_t j = 0, g = t.column / channels_of_group(s), end; j < t.width; j = end, g++) {
+        end = end_of_group(g, t, s);
+        load_run(c, mean + g, rstd + g, gamma, beta, t, j, end, 0);
     }
 }
 
@@ -161,8 +167,8 @@ static void normalize_image(struct forward a, struct image s, double eps, int re
     finish_groups(a.mean, a.rstd, a.sums, a.x, s, eps);
     for (size_t j = 0; j < across; j++) {
         load_groups(&c, a.mean, a.rstd, a.gamma, a.beta, tile_at(j, s.pixels, s.channels), s);
-        for (size_t i = j; i < n; i += across)
-            write_tile(a.y, a.x, a.z, &c, tile_at(i, s.pixels, s.channels), s.channels, relu);
+        for (size_t i = n / across; i-- > 0;)
+            write_tile(a.y, a.x, a.z, &c, tile_at(i * across + j, s.pixels, s.channels), s.channels, relu);
     }
 }
 
@@ -180,14 +186,14 @@ static void normalize_tile(struct forward a, struct tile t, struct image s, int 
 }
 
 /* normalize_image by a team, each member of which calls this; sums (2, channels) for each row of tiles. */
-static void share_image(struct forward a, struct image s, double eps, int relu)
+static void share_image(struct forward a, struct image s, double eps, int relu, int team_size)
 {
     const size_t n = tiles(s.pixels, s.channels);
     SHARED(for (size_t i = 0; i < n; i++) gather_tile(a.sums, a.x, tile_at(i, s.pixels, s.channels), s);)
     SHARED(for (size_t j = 0; j < s.channels; j += FINISHED)
                add_tiles(a.sums, j, smaller(j + FINISHED, s.channels), s.pixels, s.channels);)
     ALONE(finish_groups(a.mean, a.rstd, a.sums, a.x, s, eps);)
-    SHARED(for (size_t i = 0; i < n; i++) normalize_tile(a, tile_at(i, s.pixels, s.channels), s, relu);)
+    SHARED_BACK(i, n, normalize_tile(a, tile_at(i, s.pixels, s.channels), s, relu);)
 }
 
 /* Both of the kernels below. */
@@ -202,7 +208,7 @@ static void normalize(struct forward a, size_t images, struct image s, double ep
         TEAM(3 * images * size_of(s), for (size_t i = 0; i < images; i++) {
             struct forward one = forward_at(a, i, s);
             one.sums = a.sums;
-            share_image(one, s, eps, relu);
+            share_image(one, s, eps, relu, team_size);
         });
         return;
     }
@@ -321,15 +327,26 @@ struct slopes {
     real offset[2 * COLUMNS], slope[2 * COLUMNS];
 };
 
+static inline __attribute__((always_inline)) void load_run_of_slopes(struct slopes *c, const double *offset,
+                                                                     const double *slope, size_t begin, size_t end,
+                                                                     const size_t step)
+{
+    PRAGMA(omp simd)
+    for (size_t j = begin; j < end; j++) {
+        c->offset[j] = (real)offset[(j - begin) * step];
+        c->slope[j] = (real)slope[(j - begin) * step];
+    }
+}
+
 static void load_slopes(struct slopes *c, struct backward a, struct tile t, struct image s)
 {
-    double room[2][2 * COLUMNS];
-    const double *const offset = of_channels(room[0], a.offset, t.column, t.width, s);
-    const double *const slope = of_channels(room[1], a.slope, t.column, t.width, s);
-    PRAGMA(omp simd)
-    for (size_t j = 0; j < t.width; j++) {
-        c->offset[j] = (real)offset[j];
-        c->slope[j] = (real)slope[j];
+    if (s.groups == s.channels) {
+        load_run_of_slopes(c, a.offset + t.column, a.slope + t.column, 0, t.width, 1);
+        return;
+    }
+    for (size_t j = 0, g = t.column / channels_of_group(s), end; j < t.width; j = end, g++) {
+        end = end_of_group(g, t, s);
+        load_run_of_slopes(c, a.offset + g, a.slope + g, j, end, 0);
     }
 }
 
@@ -362,8 +379,8 @@ static void normalize_image_backward(struct backward a, struct image s, int relu
         if (across > 1)
             load_groups(&c, a.mean, a.rstd, a.gamma, a.beta, tile_at(j, s.pixels, s.channels), s);
         load_slopes(&of, a, tile_at(j, s.pixels, s.channels), s);
-        for (size_t i = j; i < n; i += across)
-            write_tile_backward(a, &c, &of, tile_at(i, s.pixels, s.channels), s, relu);
+        for (size_t i = n / across; i-- > 0;)
+            write_tile_backward(a, &c, &of, tile_at(i * across + j, s.pixels, s.channels), s, relu);
     }
 }
 
@@ -387,7 +404,7 @@ static void normalize_tile_backward(struct backward a, struct tile t, struct ima
 }
 
 /* normalize_image_backward by a team; tiles has sums (2, channels) for each row of tiles. */
-static void share_image_backward(struct backward a, double *tiles_sums, struct image s, int relu)
+static void share_image_backward(struct backward a, double *tiles_sums, struct image s, int relu, int team_size)
 {
     const size_t n = tiles(s.pixels, s.channels);
     SHARED(for (size_t i = 0; i < n; i++)
@@ -395,7 +412,7 @@ static void share_image_backward(struct backward a, double *tiles_sums, struct i
     SHARED(for (size_t j = 0; j < s.channels; j += FINISHED)
                add_tiles(tiles_sums, j, smaller(j + FINISHED, s.channels), s.pixels, s.channels);)
     ALONE(memcpy(a.sums, tiles_sums, 2 * s.channels * sizeof(double)); finish_groups_backward(a, s);)
-    SHARED(for (size_t i = 0; i < n; i++) normalize_tile_backward(a, tile_at(i, s.pixels, s.channels), s, relu);)
+    SHARED_BACK(i, n, normalize_tile_backward(a, tile_at(i, s.pixels, s.channels), s, relu);)
 }
 
 /* dgamma and dbeta of some channels, from the images' sums, which are added in the place of the first one's. */
@@ -427,17 +444,19 @@ static void normalize_backward(struct backward a, real *dgamma, real *dbeta, dou
     a.sums = scratch;
     a.offset = a.sums + images * 2 * s.channels;
     a.slope = a.offset + images * s.groups;
-    if (is_shared(s, images))
-        TEAM(5 * images * size_of(s), for (size_t i = 0; i < images; i++)
-            share_image_backward(backward_at(a, i, s), a.slope + images * s.groups, s, relu););
-    else
-        PARALLEL(images > 1 ? 5 * images * size_of(s) : 0, for (size_t i = 0; i < images; i++)
-            normalize_image_backward(backward_at(a, i, s), s, relu););
-    PARALLEL(2 * images * s.channels, for (size_t j = 0; j < s.channels; j += FINISHED)
-        add_images(dgamma, dbeta, a.sums, j, smaller(j + FINISHED, s.channels), images, s.channels););
+    const int shared = is_shared(s, images);
+    const size_t work = images > 1 || shared ? 5 * images * size_of(s) : 0;
+    TEAM(work, if (shared) {
+        for (size_t i = 0; i < images; i++)
+            share_image_backward(backward_at(a, i, s), a.slope + images * s.groups, s, relu, team_size);
+    } else {
+        SHARED(for (size_t i = 0; i < images; i++)
+            normalize_image_backward(backward_at(a, i, s), s, relu);)
+    } SHARED(for (size_t j = 0; j < s.channels; j += FINISHED)
+            add_images(dgamma, dbeta, a.sums, j, smaller(j + FINISHED, s.channels), images, s.channels);));
 }
 
-/* dx (images, pixels, channels); mean, rstd and gamma as in forward.  dgamma, dbeta, gamma
+/* dx (images, pixels, channels), which may be dy; mean, rstd and gamma as in forward.  dgamma, dbeta, gamma
  * and beta may be NULL; only relu asks for beta.  scratch: 2 (channels + groups) doubles
  * for each image, and 2 channels for each row of tiles. */
 void KERNEL(group_norm_backward)(real *dx, real *dgamma, real *dbeta, const real *dy, const real *x, const double *mean,
@@ -448,7 +467,8 @@ void KERNEL(group_norm_backward)(real *dx, real *dgamma, real *dbeta, const real
                        dbeta, scratch, images, (struct image){pixels, channels, groups}, relu);
 }
 
-/* The same for group_norm_add_relu, whose result was y; dz is dy where relu let y through. */
+/* The same for group_norm_add_relu, whose result was y; dz, which may be dy, is dy
+ * where relu let y through. */
 void KERNEL(group_norm_add_relu_backward)(real *dx, real *dz, real *dgamma, real *dbeta, const real *dy, const real *y,
                                           const real *x, const double *mean, const double *rstd, const real *gamma,
                                           double *scratch, size_t images, size_t pixels, size_t channels, size_t groups)

@@ -1480,6 +1480,16 @@ def test_memory_of_images_is_written_over(rng):
     assert np.shares_memory(arrived_first[0][0], arrived_second[0][0])
 
 
+@pytest.mark.parametrize("normalize", [batten.nn.functional.layer_norm, batten.nn.functional.rms_norm])
+def test_memory_of_rows_is_written_over(rng, normalize):
+    x = batten.tensor(rng.standard_normal((2, 3, 4)), requires_grad=True)
+    first, arrived_first = watched(x)
+    second, arrived_second = watched(normalize(first, (4,)))
+    (second * 2).backward(batten.ones_like(second))
+    assert [spare for _, spare in arrived_first + arrived_second] == [True, True]
+    assert np.shares_memory(arrived_first[0][0], arrived_second[0][0])
+
+
 def test_what_others_hold_is_not_written_over():
     x = batten.tensor([1.0, -2.0, 3.0], requires_grad=True)
     dy = batten.ones(3)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
+import sys
+
 import numpy as np
 import pytest
 
@@ -31,6 +35,26 @@ def test_same_bits_for_any_number_of_threads(name, size, dtype, isa, rng, thread
         threads(n)
         results.append([y.tobytes() for y in case.run()])
     assert all(r == results[0] for r in results)
+
+
+def fenced(array: np.ndarray) -> np.ndarray:
+    """A copy that ends where a page begins which nobody may touch."""
+    room = -(-array.nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
+    memory = mmap.mmap(-1, room + mmap.PAGESIZE)
+    fence = ctypes.addressof(ctypes.c_char.from_buffer(memory)) + room
+    assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(fence), ctypes.c_size_t(mmap.PAGESIZE), 0) == 0
+    copy = np.ndarray(array.shape, array.dtype, memory, room - array.nbytes, np.empty_like(array).strides)
+    copy[...] = array
+    return copy
+
+
+@each_kernel
+@pytest.mark.skipif(sys.platform == "win32", reason="pages are protected by mprotect")
+def test_what_lies_behind_arrays_is_not_touched(name, dtype, isa, rng):
+    """Else the process ends here, by a signal."""
+    for size in ("one", "odd"):
+        case = CASES[name](rng, dtype, size)
+        case.function(*[fenced(a) if isinstance(a, np.ndarray) else a for a in case.arguments], **case.options)
 
 
 def spoiled(array: np.ndarray):

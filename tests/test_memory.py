@@ -98,6 +98,18 @@ def test_sizes_beyond_any_memory_are_refused():
         kernels.empty((3,), np.dtype(object))
 
 
+def test_empty_over_takes_what_is_like():
+    x = batten.rand(3, 4, 5).array
+    like = np.empty_like(x)
+    assert kernels.empty_over(x, like) is x
+    read_only = x.copy()
+    read_only.flags.writeable = False
+    for other in (x[:2], x.transpose(0, 2, 1), x.astype(np.float64), np.broadcast_to(x[:1], x.shape), read_only):
+        made = kernels.empty_over(other, like)
+        assert made.shape == like.shape and made.strides == like.strides and made.dtype == like.dtype
+        assert not np.shares_memory(made, x)
+
+
 @pytest.mark.parametrize("axes", [(0, 1, 2, 3), (0, 2, 3, 1), (3, 1, 0, 2)])
 def test_empty_like_keeps_the_order_of_axes(axes):
     x = np.zeros((2, 3, 4, 5), np.float32).transpose(axes)

@@ -74,6 +74,8 @@ def test_a_constant_column_becomes_beta():
 OVER = {
     "batch_norm_backward": (0, 3), "batch_norm_add_relu_backward": (1, 4), "batch_norm_inference_backward": (0, 3),
     "l1_batch_norm_backward": (0, 3), "linf_batch_norm_backward": (0, 3),
+    "group_norm_backward": (0, 3), "group_norm_add_relu_backward": (1, 4),
+    "layer_norm_backward": (0, 3), "rms_norm_backward": (0, 2),
 }  # fmt: skip
 
 
@@ -95,8 +97,8 @@ def test_a_gradient_may_be_written_over_the_one_that_arrives(name, size, rng, dt
 def test_a_gradient_is_not_written_over_a_part_of_the_one_that_arrives(name, rng, dtype):
     case = CASES[name](rng, dtype, "odd")
     output, gradient = OVER[name]
-    rows, columns = case.arguments[gradient].shape
-    memory = np.empty((rows + 1, columns), dtype)
+    rows, *others = case.arguments[gradient].shape
+    memory = np.empty((rows + 1, *others), dtype)
     case.arguments[output], case.arguments[gradient] = memory[:-1], memory[1:]
     with pytest.raises(ValueError, match="apart"):
         case.function(*case.arguments, **case.options)

@@ -187,7 +187,7 @@ class Operation(Node):
 
         A line of memory that was just read is written for nothing; one that was not is read before.
         """
-        return dy if self.spare and dy.shape == like.shape and lies_like(dy, like) else kernels.empty_like(like)
+        return kernels.empty_over(dy, like) if self.spare else kernels.empty_like(like)
 
     def name(self) -> str:
         """What messages and reprs call it, in PyTorch's way."""
@@ -392,8 +392,12 @@ def alone(array: Any, arrived: Sequence[Any], results: Sequence[Any], spare: Any
 
     Images are views of their memory, which is theirs alone if they are all that refers to it.
     """
-    memory = array.base if type(array.base) is np.ndarray else array
     given = arrived[0]
+    if array is given and len(results) == 1:
+        return bool(spare)
+    memory = array.base
+    if type(memory) is not np.ndarray:  # the pool's block
+        memory = array
     found = 0
     if spare and (memory is given or memory is given.base):
         for other in results:

@@ -72,6 +72,13 @@ def empty_like(cnp.ndarray x not None, cnp.dtype dtype=None):
     return allocate(x.ndim, x.shape, strides, dtype)
 
 
+def empty_over(cnp.ndarray y not None, cnp.ndarray x not None):
+    """y, whose elements nobody needs any more, if it is an array like x that can be written; else another one."""
+    if cnp.PyArray_TYPE(y) == cnp.PyArray_TYPE(x) and cnp.PyArray_ISWRITEABLE(y) and same_layout(y, x):
+        return y
+    return empty_like(x)
+
+
 def memory_stats():
     """The pool's figures in bytes and blocks."""
     return capi.batten_memory_stats()

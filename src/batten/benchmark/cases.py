@@ -206,6 +206,14 @@ def batch_norm_relu(torch: Any, rows: int, features: int) -> Run:
     return there_and_back(torch, nn.Sequential(nn.BatchNorm1d(features), nn.ReLU()), rows, features)
 
 
+def layer_norm(torch: Any, rows: int, features: int) -> Run:
+    return there_and_back(torch, torch.nn.LayerNorm(features), rows, features)
+
+
+def rms_norm(torch: Any, rows: int, features: int) -> Run:
+    return there_and_back(torch, torch.nn.RMSNorm(features), rows, features)
+
+
 def softmax(torch: Any, rows: int, classes: int) -> Run:
     return there_and_back(torch, torch.nn.Softmax(1), rows, classes)
 
@@ -270,7 +278,15 @@ def batch_norm2d_relu(torch: Any, *shape: int) -> Run:
 
 def batch_norm2d_add_relu(torch: Any, *shape: int) -> Run:
     """What a residual block ends with: the sum with what went round it, before the ReLU"""
-    norm = torch.nn.BatchNorm2d(shape[1])
+    return at_the_end_of_a_block(torch, torch.nn.BatchNorm2d(shape[1]), *shape)
+
+
+def group_norm_add_relu(torch: Any, *shape: int) -> Run:
+    """The same with eight groups"""
+    return at_the_end_of_a_block(torch, torch.nn.GroupNorm(8, shape[1]), *shape)
+
+
+def at_the_end_of_a_block(torch: Any, norm: Any, *shape: int) -> Run:
     x, z = (between(torch, *shape, seed=seed).requires_grad_() for seed in (0, 2))
     dy = between(torch, *shape, seed=1)
 
@@ -291,6 +307,11 @@ def l1_batch_norm2d(torch: Any, *shape: int) -> Run:
 def group_norm(torch: Any, *shape: int) -> Run:
     """Eight groups"""
     return among_images(torch, torch.nn.GroupNorm(8, shape[1]), *shape)
+
+
+def instance_norm2d(torch: Any, *shape: int) -> Run:
+    """With a weight and a bias"""
+    return among_images(torch, torch.nn.InstanceNorm2d(shape[1], affine=True), *shape)
 
 
 def local_response_norm(torch: Any, *shape: int) -> Run:
@@ -551,6 +572,8 @@ FEATURES = [
     (128, 64, 8, 8),
 ]
 
+ROWS = [(128, 512), (1024, 1024), (4096, 512), (256, 4096), (8192, 768)]
+
 ROOMS = [64 * Ki, 256 * Ki, 1 * Mi, 4 * Mi, 16 * Mi, 64 * Mi, 256 * Mi]
 LIMITS = [
     Case("limits", "arithmetic", arithmetic, (57344, 2048), 2 * 57344 * 2048),
@@ -584,6 +607,8 @@ CASES = [
     *(both_ways(dropout, n, flops=2, passes=4 + 2 / 32) for n in (2 * Ki, 64 * Ki, 1 * Mi, 16 * Mi)),  # a bit of mask
     *(both_ways(batch_norm, *shape, flops=14, passes=8) for shape in ((128, 512), (1024, 1024), (4096, 4096))),
     *(both_ways(batch_norm_relu, *shape, flops=16, passes=8) for shape in ((128, 512), (1024, 1024), (4096, 4096))),
+    *(both_ways(layer_norm, *shape, flops=19, passes=5) for shape in ROWS),  # a row stays in the cache
+    *(both_ways(rms_norm, *shape, flops=12, passes=5) for shape in ROWS),
     both_ways(softmax, 256, 1000, flops=8, passes=5),
     both_ways(cross_entropy, 128, 10, flops=8, passes=3, arrays=2),
     both_ways(cross_entropy, 256, 1000, flops=8, passes=3, arrays=2),
@@ -603,7 +628,10 @@ CASES = [
     *(both_ways(batch_norm2d_relu, *shape, flops=16, passes=8, group="images") for shape in FEATURES),
     *(both_ways(batch_norm2d_add_relu, *shape, flops=18, passes=11, arrays=7, group="images") for shape in FEATURES),
     both_ways(l1_batch_norm2d, 128, 16, 32, 32, flops=17, passes=9, group="images"),
-    both_ways(group_norm, 128, 16, 32, 32, flops=14, passes=5, group="images"),  # a group stays in the cache
+    # An image stays in the cache between the walks over it.
+    *(both_ways(group_norm, *shape, flops=14, passes=5, group="images") for shape in FEATURES),
+    both_ways(group_norm_add_relu, 128, 16, 32, 32, flops=18, passes=8, arrays=7, group="images"),
+    *(both_ways(instance_norm2d, *shape, flops=14, passes=5, group="images") for shape in FEATURES),
     both_ways(local_response_norm, 128, 64, 32, 32, flops=16, passes=5, group="images"),
     update(sgd, flops=4, passes=5, arrays=3),
     update(adam, flops=12, passes=7, arrays=4),

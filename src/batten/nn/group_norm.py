@@ -48,9 +48,9 @@ class GroupNormOperation(Operation):
         return images_of(y, x.shape)
 
     def backward(self, dy: np.ndarray) -> tuple[np.ndarray | None, ...]:
-        dx, dweight, dbias = gradients(self, dy)
+        dweight, dbias, images, dx = gradients(self, dy)
         kept = self.x, *self.statistics, self.weight, self.shift, self.relu
-        kernels.group_norm_backward(dx, dweight, dbias, pixels_of(dy), *kept)
+        kernels.group_norm_backward(dx, dweight, dbias, images, *kept)
         return images_of(dx, dy.shape), dweight, dbias
 
 
@@ -87,23 +87,27 @@ class GroupNormAddRelu(GroupNormOperation):
         return images_of(self.y, x.shape)
 
     def backward(self, dy: np.ndarray) -> tuple[np.ndarray | None, ...]:
-        dx, dweight, dbias = gradients(self, dy)
-        dz = kernels.empty_like(dx)
+        dweight, dbias, images, dz = gradients(self, dy)
+        dx = kernels.empty_like(self.x)
         kept = self.y, self.x, *self.statistics, self.weight
-        kernels.group_norm_add_relu_backward(dx, dz, dweight, dbias, pixels_of(dy), *kept)
+        kernels.group_norm_add_relu_backward(dx, dz, dweight, dbias, images, *kept)
         return images_of(dx, dy.shape), dweight, dbias, images_of(dz, dy.shape)
 
     name = GroupNormRelu.name
 
 
 def gradients(operation: GroupNormOperation, dy: np.ndarray) -> Any:
-    """Memory for dx, dgamma and dbeta.  The kernels write dx even where nobody wants it."""
+    """Memory for dgamma and dbeta, where they are wanted, and dy as the kernels see it, with memory for one like it.
+
+    The kernels write dx even where nobody wants it.
+    """
     _, wants_weight, wants_bias = operation.needs_input_grad[:3]
-    channels = operation.x.shape[2:]
+    channels, images = operation.x.shape[2:], pixels_of(dy)
     return (
-        kernels.empty_like(operation.x),
         kernels.empty(channels, dy.dtype) if wants_weight else None,
         kernels.empty(channels, dy.dtype) if wants_bias else None,
+        images,
+        operation.room(images, operation.x),
     )
 
 

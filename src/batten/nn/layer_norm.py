@@ -48,10 +48,10 @@ class LayerNormOperation(Operation):
 
     def backward(self, dy: np.ndarray) -> tuple[np.ndarray | None, ...]:
         _, wants_weight, wants_bias = self.needs_input_grad
-        dx, columns = kernels.empty_like(self.x), self.x.shape[1:]
+        rows, columns = shaped(contiguous(dy), self.x.shape), self.x.shape[1:]
+        dx = self.room(rows, self.x)
         dweight = kernels.empty(columns, dy.dtype) if wants_weight else None
         dbias = kernels.empty(columns, dy.dtype) if wants_bias else None
-        rows = contiguous(dy).reshape(dx.shape)
         kernels.layer_norm_backward(dx, dweight, dbias, rows, self.x, self.mean, self.rstd, self.weight)
         return shaped(dx, dy.shape), shaped(dweight, self.shape), shaped(dbias, self.shape)
 
@@ -74,9 +74,10 @@ class RMSNormOperation(Operation):
         return y
 
     def backward(self, dy: np.ndarray) -> tuple[np.ndarray | None, ...]:
-        dx = kernels.empty_like(self.x)
+        rows = shaped(contiguous(dy), self.x.shape)
+        dx = self.room(rows, self.x)
         dweight = kernels.empty(self.x.shape[1:], dy.dtype) if self.needs_input_grad[1] else None
-        kernels.rms_norm_backward(dx, dweight, contiguous(dy).reshape(dx.shape), self.x, self.rstd, self.weight)
+        kernels.rms_norm_backward(dx, dweight, rows, self.x, self.rstd, self.weight)
         return shaped(dx, dy.shape), shaped(dweight, self.shape)
 
 
