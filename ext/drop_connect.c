@@ -17,7 +17,10 @@
 #include "philox.h"
 #include <string.h>
 
-enum { ROWS = 32, COLS = 64, VECS = COLS / VLEN, DIGITS = 64, EXAMPLES = 8, COST = 4 };
+enum { ROWS = 32, COLS = 64, VECS = COLS / VLEN, DIGITS = 64, EXAMPLES = 8 };
+
+/* Elementary operations that a unit costs, about. */
+enum { COST = 4096 };
 
 /* A layer, and how its weights are dropped. */
 struct layer {
@@ -30,6 +33,11 @@ struct layer {
 static struct layer layer_of(size_t rows, size_t cols, double p, uint64_t key, uint64_t call)
 {
     return (struct layer){rows, cols, key, call, p < 1 ? (uint64_t)(p * 0x1p64) : 0, p < 1 ? UINT64_MAX : 0};
+}
+
+static size_t units(const struct layer *l)
+{
+    return blocks_of(l->rows, ROWS) * blocks_of(l->cols, COLS);
 }
 
 /* The unit at (row, col) of an example's mask: bit c of kept[r] is set where weight (row + r, col + c) is kept.
@@ -146,7 +154,7 @@ void KERNEL(drop_connect)(real *y, const real *x, const real *w, const real *bia
 {
     const struct layer l = layer_of(rows, cols, p, key, call);
     const size_t across = blocks_of(rows, ROWS);
-    PARALLEL(COST * examples * rows * cols,
+    PARALLEL(COST * examples * units(&l),
              for (size_t block = 0; block < blocks_of(examples, EXAMPLES) * across; block++) {
                  const size_t first = block / across * EXAMPLES;
                  forward_block(y, &l, x, w, bias, first, smaller(first + EXAMPLES, examples), block % across * ROWS,
@@ -223,7 +231,7 @@ void KERNEL(drop_connect_backward)(real *dx, real *dw, const real *dy, const rea
                                    size_t rows, size_t cols, double p, double scale, uint64_t key, uint64_t call)
 {
     const struct layer l = layer_of(rows, cols, p, key, call);
-    PARALLEL(COST * examples * rows * cols, for (size_t block = 0; block < blocks_of(cols, COLS); block++)
+    PARALLEL(COST * examples * units(&l), for (size_t block = 0; block < blocks_of(cols, COLS); block++)
         backward_both(dx, dw, &l, dy, x, w, examples, block * COLS, (real)scale););
 }
 
@@ -233,7 +241,7 @@ void KERNEL(drop_connect_weight)(real *y, const real *w, size_t example, size_t 
 {
     const struct layer l = layer_of(rows, cols, p, key, call);
     const size_t across = blocks_of(cols, COLS);
-    PARALLEL(COST * rows * cols, for (size_t block = 0; block < blocks_of(rows, ROWS) * across; block++) {
+    PARALLEL(COST * units(&l), for (size_t block = 0; block < blocks_of(rows, ROWS) * across; block++) {
         const size_t row = block / across * ROWS, col = block % across * COLS;
         uint64_t kept[ROWS];
         unit weights;
