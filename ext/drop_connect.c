@@ -55,7 +55,7 @@ static void draw(uint64_t kept[ROWS], const struct layer *l, size_t example, siz
     for (uint64_t rest = l->digits; rest && any; rest <<= 1) {
         uint32_t words[WORDS][LANES];
         philox_group(words, group++, l->key, l->call);
-        const uint32_t *const random = words[0], digit = rest >> 63 ? ~0u : 0;
+        const uint32_t *const random = (const uint32_t *)words, digit = rest >> 63 ? ~0u : 0;
         any = 0;
         PRAGMA(omp simd reduction(| : any))
         for (size_t i = 0; i < N; i++) {

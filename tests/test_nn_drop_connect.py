@@ -506,6 +506,7 @@ def test_sequential_leaves_it_as_it_is(type_, rng):
         ({"activation": "gelu"}, ValueError, "expects no activation, relu, sigmoid or tanh, got 'gelu'"),
         ({"samples": -1}, ValueError, "^DropConnect expects samples >= 0, got -1$"),
         ({"samples": 2.5}, TypeError, "integer"),
+        ({"generator": 7}, TypeError, "^DropConnect expects a batten.Generator, got int$"),
         ({"inference": "mean"}, ValueError, "expects inference to be 'sample' or 'analytic', got 'mean'"),
         ({"inference": "analytic", "activation": "tanh"}, ValueError, "no closed form for the expectation of tanh"),
     ],
@@ -530,13 +531,8 @@ def test_inputs_that_are_refused_draw_nothing(x, error, message, training):
     with pytest.raises(error, match=message):
         layer(x())
     assert batten.get_rng_state().tolist() == state
-    with pytest.raises(RuntimeError, match="DropConnect has drawn no mask yet"):
+    with pytest.raises(RuntimeError, match="DropConnect has no mask before it is called in training"):
         layer.last_mask()
-
-
-def test_a_generator_must_be_one():
-    with pytest.raises(TypeError, match=r"expected a batten.Generator, got int"):
-        nn.DropConnect(3, 2, generator=7)(batten.ones(1, 3))
 
 
 # ---- the kernels beyond what every kernel is asked (test_kernels.py) ----

@@ -25,12 +25,11 @@ from .. import operations
 from ..autograd import Operation
 from ..operations.families import contiguous
 from ..operations.linalg import rows_of
-from ..random import next_draw
+from ..random import Generator, next_draw
 from .dropout import check_probability
 from .linear import Linear, linear, operands
 
 if TYPE_CHECKING:
-    from ..random import Generator
     from ..tensor import Tensor
 
 __all__ = ["DropConnect"]
@@ -222,7 +221,7 @@ class DropConnect(Linear):
     machine and for any number of threads.
 
     ValueError unless 0 <= p <= 1 (p < 1 where inverted), samples >= 0, and there is such an activation and inference,
-    or if x's shape does not fit; TypeError if x is not of the weight's type.
+    or if x's shape does not fit; TypeError if x is not of the weight's type, or the generator is none.
 
     >>> import batten
     >>> layer = batten.nn.DropConnect(3, 2, p=0.5, activation="relu")
@@ -259,6 +258,8 @@ class DropConnect(Linear):
             raise ValueError(f"DropConnect expects inference to be 'sample' or 'analytic', got {inference!r}")
         if inference == "analytic" and activation not in (None, "relu"):
             raise ValueError(f"DropConnect has no closed form for the expectation of {activation}; use samples")
+        if generator is not None and not isinstance(generator, Generator):
+            raise TypeError(f"DropConnect expects a batten.Generator, got {type(generator).__name__}")
         super().__init__(in_features, out_features, bias, device, dtype)
         self.p, self.activation, self.samples = p, activation, samples
         self.inverted, self.per_batch, self.inference = inverted, per_batch, inference
@@ -297,7 +298,7 @@ class DropConnect(Linear):
         layer does without.  RuntimeError if there was no such forward.
         """
         if self._drawn is None:
-            raise RuntimeError("DropConnect has drawn no mask yet: there was no forward in training")
+            raise RuntimeError("DropConnect has no mask before it is called in training")
         draw, p, examples = self._drawn
         masks = np.empty((math.prod(examples), self.out_features, self.in_features), bool)
         ones = np.ones(masks.shape[1:], np.float32)
