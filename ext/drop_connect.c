@@ -71,17 +71,26 @@ static void draw(uint64_t kept[ROWS], const struct layer *l, size_t example, siz
 /* A unit's weights, or whatever belongs to them. */
 typedef real unit[ROWS][COLS] __attribute__((aligned(VBYTES)));
 
+/* Part of a unit's row: memcpy of a constant size is a few vectors. */
+static inline void copy(void *to, const void *from, size_t n)
+{
+    if (n == COLS)
+        memcpy(to, from, COLS * sizeof(real));
+    else
+        memcpy(to, from, n * sizeof(real));
+}
+
 static void load(unit to, const struct layer *l, const real *w, size_t row, size_t col)
 {
     memset(to, 0, sizeof(unit));
     for (size_t r = 0; r < smaller(ROWS, l->rows - row); r++)
-        memcpy(to[r], w + (row + r) * l->cols + col, smaller(COLS, l->cols - col) * sizeof(real));
+        copy(to[r], w + (row + r) * l->cols + col, smaller(COLS, l->cols - col));
 }
 
 static void store(real *w, const struct layer *l, unit from, size_t row, size_t col)
 {
     for (size_t r = 0; r < smaller(ROWS, l->rows - row); r++)
-        memcpy(w + (row + r) * l->cols + col, from[r], smaller(COLS, l->cols - col) * sizeof(real));
+        copy(w + (row + r) * l->cols + col, from[r], smaller(COLS, l->cols - col));
 }
 
 /* x in the lanes whose bits are set, else nought. */
@@ -138,7 +147,7 @@ static void forward_block(real *y, const struct layer *l, const real *x, const r
         uint64_t kept[ROWS];
         load(weights, l, w, row, col);
         for (size_t n = first; n < last; n++) {
-            memcpy(some, x + n * l->cols + col, smaller(COLS, l->cols - col) * sizeof(real));
+            copy(some, x + n * l->cols + col, smaller(COLS, l->cols - col));
             draw(kept, l, n, row, col);
             multiply(sums[n - first], weights, some, kept, rows);
         }
@@ -185,9 +194,9 @@ static inline __attribute__((always_inline)) void backward_column(real *dx, real
                                                                   const real *dy, const real *x, const real *w,
                                                                   size_t examples, size_t col, real scale)
 {
-    const size_t bytes = smaller(COLS, l->cols - col) * sizeof(real);
+    const size_t cols = smaller(COLS, l->cols - col);
     for (size_t n = 0; dx && n < examples; n++)
-        memset(dx + n * l->cols + col, 0, bytes);
+        memset(dx + n * l->cols + col, 0, cols * sizeof(real));
     for (size_t row = 0; row < l->rows; row += ROWS) {
         const size_t rows = smaller(ROWS, l->rows - row);
         unit weights, gradient = {{0}};
@@ -201,12 +210,12 @@ static inline __attribute__((always_inline)) void backward_column(real *dx, real
             for (size_t r = 0; r < rows; r++)
                 scaled[r] = scale * dy[n * l->rows + row + r];
             if (dx)
-                memcpy(sum, dx + n * l->cols + col, bytes);
+                copy(sum, dx + n * l->cols + col, cols);
             if (dw)
-                memcpy(some, x + n * l->cols + col, bytes);
+                copy(some, x + n * l->cols + col, cols);
             multiply_back(sum, gradient, scaled, some, weights, kept, rows, dx != NULL, dw != NULL);
             if (dx)
-                memcpy(dx + n * l->cols + col, sum, bytes);
+                copy(dx + n * l->cols + col, sum, cols);
         }
         if (dw)
             store(dw, l, gradient, row, col);
