@@ -171,21 +171,34 @@ void KERNEL(drop_connect)(real *y, const real *x, const real *w, const real *bia
              });
 }
 
-/* dx += what the unit's rows bring, dw += what the example brings; the caller knows which of the two are wanted. */
+/* dx += what the rows of the unit bring, dw += what the example brings, of which the caller knows what is wanted.  Four
+ * vectors of columns at a time: a row has few bits for one. */
 static inline __attribute__((always_inline)) void multiply_back(vec dx[VECS], unit dw, const real dy[ROWS],
                                                                 const vec x[VECS], unit w, const uint64_t kept[ROWS],
                                                                 size_t rows, const int wants_dx, const int wants_dw)
 {
-    for (size_t j = 0; j < VECS; j++) {
-        vec all = dx[j];
+    for (size_t j = 0; j < VECS; j += 4) {
+        const vec x0 = x[j], x1 = x[j + 1], x2 = x[j + 2], x3 = x[j + 3];
+        vec dx0 = dx[j], dx1 = dx[j + 1], dx2 = dx[j + 2], dx3 = dx[j + 3];
         for (size_t r = 0; r < rows; r++) {
+            const vec *const row = (const vec *)w[r] + j;
+            vec *const drow = (vec *)dw[r] + j;
             const uint64_t bits = kept[r] >> j * VLEN;
-            if (wants_dx)
-                all += those(((const vec *)w[r])[j], bits) * dy[r];
-            if (wants_dw)
-                ((vec *)dw[r])[j] += those(x[j], bits) * dy[r];
+            const real d = dy[r];
+            if (wants_dx) {
+                dx0 += those(row[0], bits) * d;
+                dx1 += those(row[1], bits >> VLEN) * d;
+                dx2 += those(row[2], bits >> 2 * VLEN) * d;
+                dx3 += those(row[3], bits >> 3 * VLEN) * d;
+            }
+            if (wants_dw) {
+                drow[0] += those(x0, bits) * d;
+                drow[1] += those(x1, bits >> VLEN) * d;
+                drow[2] += those(x2, bits >> 2 * VLEN) * d;
+                drow[3] += those(x3, bits >> 3 * VLEN) * d;
+            }
         }
-        dx[j] = all;
+        dx[j] = dx0, dx[j + 1] = dx1, dx[j + 2] = dx2, dx[j + 3] = dx3;
     }
 }
 
