@@ -172,7 +172,7 @@ void KERNEL(drop_connect)(real *y, const real *x, const real *w, const real *bia
 }
 
 /* dx += what the rows of the unit bring, dw += what the example brings, of which the caller knows what is wanted.  Four
- * vectors of columns at a time: a row has few bits for one. */
+ * vectors of columns at a time share the bits of a row and its dy. */
 static inline __attribute__((always_inline)) void multiply_back(vec dx[VECS], unit dw, const real dy[ROWS],
                                                                 const vec x[VECS], unit w, const uint64_t kept[ROWS],
                                                                 size_t rows, const int wants_dx, const int wants_dw)
