@@ -6,7 +6,9 @@ The statistical tests have fixed seeds.  Their bounds are in standard deviations
 from __future__ import annotations
 
 import copy
+import hashlib
 import math
+import os
 import pickle
 import subprocess
 import sys
@@ -372,6 +374,25 @@ def test_same_bits_for_any_number_of_threads(rng, dtype, isa, threads):
                 bits += [y.detach(), leaf.grad, layer.weight.grad, layer.bias.grad]
             found.add((str(options), *[a.numpy().tobytes() for a in bits]))
     assert len(found) == 4
+
+
+def test_a_forked_child_has_the_same_bits(threads):
+    """It runs on one thread, where this process has a team."""
+    threads(2)
+    layer, x = nn.DropConnect(130, 150, 0.3), batten.ones(40, 130)
+    state = batten.get_rng_state()
+    expected = layer(x).detach().numpy().tobytes() + layer.last_mask().tobytes()
+    batten.set_rng_state(state)
+    end, begin = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with open(begin, "wb") as out:
+            out.write(hashlib.sha256(layer(x).detach().numpy().tobytes() + layer.last_mask().tobytes()).digest())
+        os._exit(0)
+    os.close(begin)
+    with open(end, "rb") as result:
+        assert result.read() == hashlib.sha256(expected).digest()
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_layers_and_steps_have_masks_of_their_own():
