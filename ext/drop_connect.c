@@ -106,7 +106,7 @@ static inline vec those(vec x, uint64_t bits)
                                   1 << 8, 1 << 9, 1 << 10, 1 << 11, 1 << 12, 1 << 13, 1 << 14, 1 << 15};
     integers bit;
     memcpy(&bit, BIT, sizeof bit);
-    return (vec)((integers)x & (((integers){0} + (integer)bits & bit) == bit));
+    return (vec)((integers)x & ((((integers){0} + (integer)bits) & bit) == bit));
 #endif
 }
 
