@@ -142,7 +142,8 @@ static void add_tile(double *sums, const real *dy, const real *x, struct columns
 
 /* ---- forward ---- */
 
-/* Where the arrays of an image begin; z, gamma and beta may be NULL. */
+/* Where the arrays of an image begin; z, gamma and beta may be NULL.  sums (2, channels) are of the image or, shared,
+ * of each row of tiles. */
 struct forward {
     real *y;
     double *mean, *rstd;
@@ -152,10 +153,13 @@ struct forward {
 
 static struct forward forward_at(struct forward a, size_t i, struct image s)
 {
-    const size_t at = i * size_of(s);
-    return (struct forward){a.y + at, a.mean + i * s.groups,      a.rstd + i * s.groups,
-                            a.x + at, a.z ? a.z + at : NULL,      a.gamma,
-                            a.beta,   a.sums + i * 2 * s.channels};
+    const size_t at = i * size_of(s), group = i * s.groups;
+    a.y += at, a.x += at;
+    if (a.z)
+        a.z += at;
+    a.mean += group, a.rstd += group;
+    a.sums += i * 2 * s.channels;
+    return a;
 }
 
 static void normalize_image(struct forward a, struct image s, double eps, int relu)
@@ -185,7 +189,7 @@ static void normalize_tile(struct forward a, struct tile t, struct image s, int 
     write_tile(a.y, a.x, a.z, &c, t, s.channels, relu);
 }
 
-/* normalize_image by a team, each member of which calls this; sums (2, channels) for each row of tiles. */
+/* normalize_image by a team, each member of which calls this. */
 static void share_image(struct forward a, struct image s, double eps, int relu, int team_size)
 {
     const size_t n = tiles(s.pixels, s.channels);
@@ -207,7 +211,7 @@ static void normalize(struct forward a, size_t images, struct image s, double ep
     if (is_shared(s, images)) {
         TEAM(3 * images * size_of(s), for (size_t i = 0; i < images; i++) {
             struct forward one = forward_at(a, i, s);
-            one.sums = a.sums;
+            one.sums = a.sums; /* the image before is done with it */
             share_image(one, s, eps, relu, team_size);
         });
         return;
@@ -224,8 +228,9 @@ void KERNEL(group_norm)(real *y, double *mean, double *rstd, const real *x, cons
                         double *scratch, size_t images, size_t pixels, size_t channels, size_t groups, double eps,
                         int relu)
 {
-    normalize((struct forward){y, mean, rstd, x, NULL, gamma, beta, scratch}, images,
-              (struct image){pixels, channels, groups}, eps, relu);
+    const struct forward a = {
+        .y = y, .mean = mean, .rstd = rstd, .x = x, .gamma = gamma, .beta = beta, .sums = scratch};
+    normalize(a, images, (struct image){pixels, channels, groups}, eps, relu);
 }
 
 /* The same with z (images, pixels, channels) added before relu. */
@@ -233,36 +238,32 @@ void KERNEL(group_norm_add_relu)(real *y, double *mean, double *rstd, const real
                                  const real *beta, double *scratch, size_t images, size_t pixels, size_t channels,
                                  size_t groups, double eps)
 {
-    normalize((struct forward){y, mean, rstd, x, z, gamma, beta, scratch}, images,
-              (struct image){pixels, channels, groups}, eps, 1);
+    const struct forward a = {
+        .y = y, .mean = mean, .rstd = rstd, .x = x, .z = z, .gamma = gamma, .beta = beta, .sums = scratch};
+    normalize(a, images, (struct image){pixels, channels, groups}, eps, 1);
 }
 
 /* ---- backward ---- */
 
-/* Where the arrays of an image begin; gamma and beta may be NULL, and z's gradient dz with the result y. */
+/* Where the arrays of an image begin; gamma and beta may be NULL, and z's gradient dz with the result y.
+ * sums (2, channels), offset and slope (groups) are what becomes of dy, tiles has sums for each row of tiles. */
 struct backward {
     real *dx, *dz;
     const real *dy, *y, *x;
     const double *mean, *rstd;
     const real *gamma, *beta;
-    double *sums, *offset, *slope;
+    double *sums, *offset, *slope, *tiles;
 };
 
 static struct backward backward_at(struct backward a, size_t i, struct image s)
 {
-    const size_t at = i * size_of(s), groups = i * s.groups;
-    return (struct backward){a.dx + at,
-                             a.dz ? a.dz + at : NULL,
-                             a.dy + at,
-                             a.y ? a.y + at : NULL,
-                             a.x + at,
-                             a.mean + groups,
-                             a.rstd + groups,
-                             a.gamma,
-                             a.beta,
-                             a.sums + i * 2 * s.channels,
-                             a.offset + groups,
-                             a.slope + groups};
+    const size_t at = i * size_of(s), group = i * s.groups;
+    a.dx += at, a.dy += at, a.x += at;
+    if (a.dz)
+        a.dz += at, a.y += at;
+    a.mean += group, a.rstd += group, a.offset += group, a.slope += group;
+    a.sums += i * 2 * s.channels;
+    return a;
 }
 
 /* From the sums of dy d those of dy xhat, as below; the compiler is told of groups of one channel. */
@@ -384,10 +385,10 @@ static void normalize_image_backward(struct backward a, struct image s, int relu
     }
 }
 
-static void gather_tile_backward(double *sums, struct backward a, struct tile t, struct image s, int relu)
+static void gather_tile_backward(struct backward a, struct tile t, struct image s, int relu)
 {
     struct columns c;
-    double *const first = sums_of_tile(sums, t, s.channels);
+    double *const first = sums_of_tile(a.tiles, t, s.channels);
     load_groups(&c, a.mean, a.rstd, a.gamma, a.beta, t, s);
     if (a.dz)
         stop_rows(a.dz, a.dy, a.y, t, s.channels);
@@ -403,15 +404,14 @@ static void normalize_tile_backward(struct backward a, struct tile t, struct ima
     write_tile_backward(a, &c, &of, t, s, relu);
 }
 
-/* normalize_image_backward by a team; tiles has sums (2, channels) for each row of tiles. */
-static void share_image_backward(struct backward a, double *tiles_sums, struct image s, int relu, int team_size)
+/* normalize_image_backward by a team. */
+static void share_image_backward(struct backward a, struct image s, int relu, int team_size)
 {
     const size_t n = tiles(s.pixels, s.channels);
-    SHARED(for (size_t i = 0; i < n; i++)
-               gather_tile_backward(tiles_sums, a, tile_at(i, s.pixels, s.channels), s, relu);)
+    SHARED(for (size_t i = 0; i < n; i++) gather_tile_backward(a, tile_at(i, s.pixels, s.channels), s, relu);)
     SHARED(for (size_t j = 0; j < s.channels; j += FINISHED)
-               add_tiles(tiles_sums, j, smaller(j + FINISHED, s.channels), s.pixels, s.channels);)
-    ALONE(memcpy(a.sums, tiles_sums, 2 * s.channels * sizeof(double)); finish_groups_backward(a, s);)
+               add_tiles(a.tiles, j, smaller(j + FINISHED, s.channels), s.pixels, s.channels);)
+    ALONE(memcpy(a.sums, a.tiles, 2 * s.channels * sizeof(double)); finish_groups_backward(a, s);)
     SHARED_BACK(i, n, normalize_tile_backward(a, tile_at(i, s.pixels, s.channels), s, relu);)
 }
 
@@ -433,7 +433,21 @@ static void add_images(real *dgamma, real *dbeta, double *sums, size_t begin, si
         dbeta[j] = (real)of_dy[j];
 }
 
-/* Both of the kernels below; dz and y may be NULL. */
+/* All images by a team. */
+static void normalize_images_backward(struct backward a, real *dgamma, real *dbeta, size_t images, struct image s,
+                                      int relu, int team_size)
+{
+    if (is_shared(s, images)) {
+        for (size_t i = 0; i < images; i++)
+            share_image_backward(backward_at(a, i, s), s, relu, team_size);
+    } else {
+        SHARED(for (size_t i = 0; i < images; i++) normalize_image_backward(backward_at(a, i, s), s, relu);)
+    }
+    SHARED(for (size_t j = 0; j < s.channels; j += FINISHED)
+               add_images(dgamma, dbeta, a.sums, j, smaller(j + FINISHED, s.channels), images, s.channels);)
+}
+
+/* Both of the kernels below. */
 static void normalize_backward(struct backward a, real *dgamma, real *dbeta, double *scratch, size_t images,
                                struct image s, int relu)
 {
@@ -444,16 +458,9 @@ static void normalize_backward(struct backward a, real *dgamma, real *dbeta, dou
     a.sums = scratch;
     a.offset = a.sums + images * 2 * s.channels;
     a.slope = a.offset + images * s.groups;
-    const int shared = is_shared(s, images);
-    const size_t work = images > 1 || shared ? 5 * images * size_of(s) : 0;
-    TEAM(work, if (shared) {
-        for (size_t i = 0; i < images; i++)
-            share_image_backward(backward_at(a, i, s), a.slope + images * s.groups, s, relu, team_size);
-    } else {
-        SHARED(for (size_t i = 0; i < images; i++)
-            normalize_image_backward(backward_at(a, i, s), s, relu);)
-    } SHARED(for (size_t j = 0; j < s.channels; j += FINISHED)
-            add_images(dgamma, dbeta, a.sums, j, smaller(j + FINISHED, s.channels), images, s.channels);));
+    a.tiles = a.slope + images * s.groups;
+    TEAM(images > 1 || is_shared(s, images) ? 5 * images * size_of(s) : 0,
+         normalize_images_backward(a, dgamma, dbeta, images, s, relu, team_size););
 }
 
 /* dx (images, pixels, channels), which may be dy; mean, rstd and gamma as in forward.  dgamma, dbeta, gamma
@@ -463,8 +470,8 @@ void KERNEL(group_norm_backward)(real *dx, real *dgamma, real *dbeta, const real
                                  const double *rstd, const real *gamma, const real *beta, double *scratch,
                                  size_t images, size_t pixels, size_t channels, size_t groups, int relu)
 {
-    normalize_backward((struct backward){dx, NULL, dy, NULL, x, mean, rstd, gamma, beta, NULL, NULL, NULL}, dgamma,
-                       dbeta, scratch, images, (struct image){pixels, channels, groups}, relu);
+    const struct backward a = {.dx = dx, .dy = dy, .x = x, .mean = mean, .rstd = rstd, .gamma = gamma, .beta = beta};
+    normalize_backward(a, dgamma, dbeta, scratch, images, (struct image){pixels, channels, groups}, relu);
 }
 
 /* The same for group_norm_add_relu, whose result was y; dz, which may be dy, is dy
@@ -473,6 +480,7 @@ void KERNEL(group_norm_add_relu_backward)(real *dx, real *dz, real *dgamma, real
                                           const real *x, const double *mean, const double *rstd, const real *gamma,
                                           double *scratch, size_t images, size_t pixels, size_t channels, size_t groups)
 {
-    normalize_backward((struct backward){dx, dz, dy, y, x, mean, rstd, gamma, NULL, NULL, NULL, NULL}, dgamma, dbeta,
-                       scratch, images, (struct image){pixels, channels, groups}, 0);
+    const struct backward a = {
+        .dx = dx, .dz = dz, .dy = dy, .y = y, .x = x, .mean = mean, .rstd = rstd, .gamma = gamma};
+    normalize_backward(a, dgamma, dbeta, scratch, images, (struct image){pixels, channels, groups}, 0);
 }
