@@ -681,7 +681,7 @@ def test_layers_are_copied_and_pickled(rng, dtype):
 # Layers that PyTorch has not.
 OWN = {
     *("LpBatchNorm1d", "LpBatchNorm2d", "NoisyBatchNorm1d", "NoisyBatchNorm2d", "RecurrentBatchNorm1d"),
-    *("GaussianNoise", "MultiplicativeGaussianNoise", "UniformNoise"),
+    *("DropConnect", "GaussianNoise", "MultiplicativeGaussianNoise", "UniformNoise"),
 }
 
 

@@ -49,6 +49,7 @@ def sampled(model, x, samples, function=lambda y: y):
         nn.GaussianNoise(0.3),
         nn.UniformNoise(0.3),
         nn.MultiplicativeGaussianNoise(0.3),
+        nn.DropConnect(6, 6, 0.3),
     ],
     ids=repr,
 )

@@ -169,6 +169,7 @@ def test_nobody_can_tell(rng):
     ("layers", "error", "message"),
     [
         ([nn.Linear(3, 2)], ValueError, r"^thinned_average expects a model that calls Dropout layers"),
+        ([nn.Dropout(), nn.DropConnect(3, 2)], ValueError, r"Dropout layers only, got DropConnect\(in_features=3"),
         ([nn.Dropout(), nn.AlphaDropout(0.1)], ValueError, r"Dropout layers only, got AlphaDropout\(p=0.1"),
         (
             [nn.Dropout(), nn.GaussianNoise(0.1)],
