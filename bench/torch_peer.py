@@ -30,12 +30,31 @@ class L1BatchNorm2d(torch.nn.BatchNorm2d):
         return d * scale + self.bias[:, None, None]
 
 
+class DropConnect(torch.nn.Linear):
+    """Which torch has not, by its operations: masks as they are, and E relu(z), z ~ N(mean, std^2), in evaluation."""
+
+    def __init__(self: Any, inputs: int, outputs: int, p: float, **options: Any) -> None:
+        super().__init__(inputs, outputs)
+        self.p = p
+
+    def forward(self: Any, x: Any) -> Any:
+        if self.training:
+            mask = torch.empty(len(x), *self.weight.shape).bernoulli_(1 - self.p)
+            return torch.bmm(mask * self.weight, x[:, :, None])[:, :, 0] + self.bias
+        mean = torch.nn.functional.linear((1 - self.p) * x, self.weight, self.bias)
+        std = torch.sqrt(self.p * (1 - self.p) * (x.square() @ self.weight.square().T))
+        u = mean / std
+        density = torch.exp(-u.square() / 2) / math.sqrt(2 * math.pi)
+        return mean * torch.special.ndtr(u) + std * density
+
+
 class Eager:
     """torch as people use it, and models for it."""
 
     models = torch_models
     images_lie = features_lie = torch.contiguous_format
     L1BatchNorm2d = L1BatchNorm2d
+    DropConnect = DropConnect
 
     def __getattr__(self, name: str) -> Any:
         return getattr(torch, name)

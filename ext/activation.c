@@ -155,3 +155,32 @@ static inline real gelu_tanh_slope(real x)
 }
 MAP(gelu_tanh, x * sigmoid_of(gelu_inner(bounded(x, -16, 16))))
 GRADIENT(gelu_tanh_backward, x, dy * gelu_tanh_slope(x))
+
+/* ---- means over normal numbers ---- */
+
+/* Q(t) = 1 - Phi(t) and phi(t), the standard normal distribution's tail and density, for t >= 0. */
+static inline real tail(real t)
+{
+    return (real)0.5 * erfc_of(t * (real)M_SQRT1_2);
+}
+static inline real density(real t)
+{
+    return (real)0.39894228040143267794 * exp_of((real)-0.5 * t * t);
+}
+
+/* |mean| / std, which is infinite where std is nought. */
+static inline real distance(real mean, real std)
+{
+    return std > 0 ? fabs(mean) / std : INFINITY;
+}
+
+/* E max(z, 0), z ~ N(m, s^2), is m Phi(m / s) + s phi(m / s).  Written as max(m, 0) + s (phi(t) - t Q(t)), t = |m| / s,
+ * it is nowhere below nought.  Its derivatives are Phi(m / s) by m and phi(m / s) by s. */
+static inline real beyond(real t)
+{
+    const real c = bounded(t, 0, 9);
+    return density(c) - c * tail(c);
+}
+MAP2(gaussian_relu, (x < 0 ? 0 : x) + y * beyond(distance(x, y)))
+MAP4(gaussian_relu_backward, dy, m, s, one, dy *(m > 0 ? 1 - tail(distance(m, s)) : tail(distance(m, s))))
+MAP4(gaussian_relu_std_backward, dy, m, s, one, dy * density(distance(m, s)))

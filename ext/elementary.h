@@ -194,4 +194,12 @@ static inline real erf_of(real x)
     return magnitude < 1 ? inner : copysign(outer, x);
 }
 
+/* 1 - erf x for x >= 0, precise where it is small, too; from 6 on, where it is below 1e-16, nought. */
+static inline real erfc_of(real x)
+{
+    const real c = bounded(x, 0, 6), u = (real)2.6 - (real)14.4 / (c + 3);
+    const real inner = 1 - (c + c * POLYNOMIAL(ERF, c * c)), outer = exp_of(-c * c) * POLYNOMIAL(ERFC, u);
+    return c < 1 ? inner : c >= 6 ? 0 : outer;
+}
+
 #endif

@@ -30,15 +30,19 @@
 /* One product of the batch. */
 struct product {
     const batten_product *p;
-    real *c;
+    real *c, *squares;
     const real *a, *b, *bias;
 };
 
 static struct product product_of_batch(const struct product *all, size_t z)
 {
     const batten_product *p = all->p;
-    return (struct product){p, all->c + (ptrdiff_t)z * p->c_batch, all->a + (ptrdiff_t)z * p->a_batch,
-                            all->b + (ptrdiff_t)z * p->b_batch, all->bias};
+    return (struct product){p,
+                            all->c + (ptrdiff_t)z * p->c_batch,
+                            all->squares,
+                            all->a + (ptrdiff_t)z * p->a_batch,
+                            all->b + (ptrdiff_t)z * p->b_batch,
+                            all->bias};
 }
 
 /* ---- operands ---- */
@@ -179,14 +183,22 @@ static int packs_b(const batten_product *p, size_t m)
     return p->b_col != 1 || blocks_of(m, MR) > FEW_DOWN;
 }
 
+static void square(real *y, const real *x, size_t n)
+{
+    PRAGMA(omp simd)
+    for (size_t i = 0; i < n; i++)
+        y[i] = x[i] * x[i];
+}
+
 /* One block: its tiles, column panel after column panel within a row panel within a strip. */
 static void multiply_block(const struct product *q, struct range i, struct range j, size_t step, real *scratch)
 {
     const batten_product *p = q->p;
     const size_t m = i.last - i.first, k = step * p->depth, height = height_of(m);
-    const int pack_a = packs_a(p, j.last - j.first), pack_b = packs_b(p, m);
+    const int pack_a = q->squares || packs_a(p, j.last - j.first), pack_b = q->squares || packs_b(p, m);
     const int finished = step + 1 == p->steps && (q->bias || p->activation != BATTEN_IDENTITY);
     real *const b_packed = scratch, *const a_packed = scratch + p->b_room;
+    const ptrdiff_t squared = (ptrdiff_t)(p->a_room + p->b_room); /* from a packed number to its square */
     struct ahead next;
     struct tile t = {.c_row = p->c_row, .alpha = (real)p->alpha, .scale = step ? 1 : (real)p->beta, .next = &next};
 
@@ -195,15 +207,20 @@ static void multiply_block(const struct product *q, struct range i, struct range
         const size_t n = strip.columns, depth = t.depth = strip.depth;
         const size_t whole = pack_b ? 0 : n % VLEN ? n / NR * NR : n; /* columns that are read where they lie */
         if (whole < n)
-            pack(b_packed, NR, columns_of_b(q, left + whole, k), n - whole, blocks_of(n - whole, VLEN) * VLEN, depth);
+            pack(b_packed, NR, columns_of_b(q, left + whole, k), n - whole, up(n - whole, VLEN), depth);
+        if (q->squares)
+            square(b_packed + squared, b_packed, up(n, VLEN) * depth);
         next = memory_of(strip_at(q, j, left + STRIP, step), m * blocks_of(n, NR));
         for (size_t u = 0; u < m; u += height) {
             t.rows = smaller(height, m - u);
             t.a = rows_of_a(q, i.first + u, k);
             if (pack_a) {
                 real *const to = a_packed + u * depth;
-                if (left == j.first)
+                if (left == j.first) {
                     pack(to, t.rows, t.a, t.rows, t.rows, depth);
+                    if (q->squares)
+                        square(to + squared, to, t.rows * depth);
+                }
                 t.a = (struct panel){to, 1, (ptrdiff_t)t.rows};
             }
             for (size_t v = 0; v < n; v += NR) {
@@ -215,6 +232,14 @@ static void multiply_block(const struct product *q, struct range i, struct range
                 KERNEL(tile)(&t);
                 if (finished)
                     KERNEL(finish)(&t, q->bias ? q->bias + left + v : NULL, p->activation);
+                if (q->squares) {
+                    struct tile s = t;
+                    s.a.x += squared;
+                    s.b.x += squared;
+                    s.c = q->squares + (t.c - q->c);
+                    s.alpha = 1;
+                    KERNEL(tile)(&s);
+                }
             }
         }
     }
@@ -238,20 +263,37 @@ static void multiply_share(const struct product *all, struct member me, real *sc
         const struct range j = share(blocks_of(p->n, BATTEN_COLUMNS), (struct member){u % p->across, p->across});
         const struct rectangle r = {share(p->m, (struct member){u / p->across % p->down, p->down}),
                                     {j.first * BATTEN_COLUMNS, smaller(j.last * BATTEN_COLUMNS, p->n)}};
-        multiply_rectangle(&q, r, scratch + me.rank * (p->a_room + p->b_room));
+        multiply_rectangle(&q, r, scratch + me.rank * (p->a_room + p->b_room) * (all->squares ? 2 : 1));
     }
+}
+
+static void multiply(const struct product *all, real *scratch)
+{
+    const batten_product *p = all->p;
+    if (!p->batch || !p->m || !p->n)
+        return;
+    if (p->team == 1) {
+        multiply_share(all, (struct member){0, 1}, scratch);
+        return;
+    }
+    PRAGMA(omp parallel num_threads(p->team))
+    multiply_share(all, myself(), scratch);
+    batten_dismiss();
 }
 
 void KERNEL(gemm)(real *c, const real *a, const real *b, const real *bias, real *scratch, const batten_product *p)
 {
-    const struct product all = {p, c, a, b, bias};
-    if (!p->batch || !p->m || !p->n)
-        return;
-    if (p->team == 1) {
-        multiply_share(&all, (struct member){0, 1}, scratch);
-        return;
-    }
-    PRAGMA(omp parallel num_threads(p->team))
-    multiply_share(&all, myself(), scratch);
-    batten_dismiss();
+    const struct product all = {p, c, NULL, a, b, bias};
+    multiply(&all, scratch);
+}
+
+/* c = act(alpha a b + bias), and squares (m, n) = (a * a) (b * b) of what a and b are element by element: the mean and
+ * the variance of a sum whose terms are independent.  Where a and b lie packed, so do their squares, behind them: each
+ * tile of c is followed by that of squares, and a and b are read once.  One product, no batch; scratch is twice of what
+ * the plan says, and c is not read. */
+void KERNEL(gemm_squares)(real *c, real *squares, const real *a, const real *b, const real *bias, real *scratch,
+                          const batten_product *p)
+{
+    const struct product all = {p, c, squares, a, b, bias};
+    multiply(&all, scratch);
 }

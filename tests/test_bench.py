@@ -466,6 +466,7 @@ SMALL = [
     ("gemm", ("NN", 5, 4, 3)), ("gemm", ("NT", 5, 4, 3)), ("gemm", ("TN", 5, 4, 3)), ("gemm", ("TT", 5, 4, 3)),
     ("relu", (7, 3)), ("softmax", (7, 3)), ("batch_norm", (7, 3)), ("batch_norm_relu", (7, 3)),
     ("layer_norm", (7, 3)), ("rms_norm", (7, 3)), ("cross_entropy", (7, 3)), ("sgd", (2, 5)), ("adam", (2, 5)),
+    ("drop_connect", (5, 7, 3, 0.0)), ("drop_connect_inference", (5, 7, 3, 0.3)),
 ]  # fmt: skip
 SMALL_IMAGES = [
     ("conv", (3, 4, 6, 7, 3, 1, 1, 1)), ("conv", (3, 4, 6, 8, 3, 2, 1, 1)), ("conv", (3, 5, 6, 7, 5, 1, 0, 1)),
@@ -497,6 +498,9 @@ def plain(result):
 def test_peers_do_the_same_work(peer, function, name, sizes):
     pytest.importorskip(peer)
     ours, theirs = PREPARE(small(name, sizes)), getattr(load(f"{peer}_peer"), function)()(small(name, sizes))
+    if name.startswith("drop_connect") and peer != "torch":
+        assert theirs is None
+        return
     if name in ("batch_norm_relu", "layer_norm", "rms_norm") and peer == "numpy":
         assert theirs is None
         return
@@ -583,6 +587,13 @@ def test_training_steps_on_images_learn(peer, function, name, steps, prepared):
 
 def test_dropout_case_drops_half():
     (gradient,) = plain(PREPARE(small("dropout", (10_000,)))())
+    assert 0.45 < np.mean(gradient == 0) < 0.55
+
+
+@pytest.mark.parametrize("peer, function", [("batten", None), ("torch", "eager")])
+def test_drop_connect_case_drops_half(peer, function, prepared):
+    """A weight that the only example has dropped has no gradient."""
+    _, gradient, _ = plain(prepared(peer, function, "drop_connect", (1, 100, 80, 0.5))())
     assert 0.45 < np.mean(gradient == 0) < 0.55
 
 

@@ -111,3 +111,35 @@ def test_a_row_alone_gives_the_same_bits(m, n, k, form, rng, dtype, isa, threads
         assert product(a, b, form).tobytes() == whole.tobytes()
     for i in {0, m // 2, m - 1}:
         assert product(a[i : i + 1], b, form).tobytes() == whole[i : i + 1].tobytes()
+
+
+# ---- the mean and the variance of a sum of independent terms ----
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("m, n, k", [*SHAPES, (3, 4, 0), (3, 0, 4), (0, 3, 4)])
+def test_squares_are_the_product_of_squares(m, n, k, form, rng, dtype, isa, threads):
+    """Bit for bit those of two products."""
+    a, b = rng.standard_normal((m, k)).astype(dtype), rng.standard_normal((k, n)).astype(dtype)
+    bias = rng.standard_normal(2 * n).astype(dtype)[::2]
+    a, b = laid(a, form[0]), laid(b, form[1])
+    for number in (1, 2, 3):
+        threads(number)
+        c, squares = np.full((2, m, n), np.nan, dtype)
+        kernels.gemm_squares(c, squares, a, b, bias, 0.3)
+        np.testing.assert_array_equal(c, product(a, b, bias=bias, alpha=0.3))
+        np.testing.assert_array_equal(squares, product(a * a, b * b))
+
+
+def test_squares_are_apart_from_the_product(dtype):
+    c, squares = np.zeros((2, 3, 3), dtype)
+    for other in (c, np.zeros((3, 4), dtype), np.zeros((3, 3), np.float16), np.zeros((3, 6), dtype)[:, ::2]):
+        with pytest.raises((TypeError, ValueError), match="expected"):
+            kernels.gemm_squares(c, other, c + 1, c + 1)
+    with pytest.raises(ValueError, match="apart from the inputs"):
+        kernels.gemm_squares(c, squares, squares, c + 1)
+    with pytest.raises(ValueError, match="apart from the inputs"):
+        kernels.gemm_squares(c, squares, c + 1, c + 1, squares[0])
+    stack = np.zeros((2, 3, 3), dtype)
+    with pytest.raises(ValueError, match="expected matrices"):
+        kernels.gemm_squares(stack, stack + 1, c + 1, c + 1)

@@ -44,6 +44,7 @@ include "interpolation.pxi"
 include "optimizer.pxi"
 include "random.pxi"
 include "dropout.pxi"
+include "drop_connect.pxi"
 include "probe.pxi"
 
 

@@ -42,6 +42,15 @@ def prelu_backward(rng, dtype, size):
     return case(rng, dtype, size)
 
 
+def density(x):
+    return np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
+
+
+def gaussian_relu_slope(name, slope):
+    """dy, the mean and the standard deviation: the fourth operand is not used."""
+    return row(name, lambda dy, mean, std: dy * slope(mean / std), (-1, 1), (-4, 4), (0.5, 2))
+
+
 SCALE, ALPHA = 1.0507009873554805, 1.6732632423543772
 SHARP = {"options": (1.5, 3.0)}  # softplus' beta and threshold
 
@@ -91,7 +100,10 @@ CASES = {
     "mish": row("mish", lambda x: x * np.tanh(softplus(x))),
     "mish_backward": gradient("mish_backward", mish_slope),
     "gelu": row("gelu", lambda x: x * normal(x)),
-    "gelu_backward": gradient("gelu_backward", lambda x: normal(x) + x * np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)),
+    "gelu_backward": gradient("gelu_backward", lambda x: normal(x) + x * density(x)),
+    "gaussian_relu": row("gaussian_relu", lambda m, s: m * normal(m / s) + s * density(m / s), (-4, 4), (0.5, 2)),
+    "gaussian_relu_backward": gaussian_relu_slope("gaussian_relu_backward", normal),
+    "gaussian_relu_std_backward": gaussian_relu_slope("gaussian_relu_std_backward", density),
     "gelu_tanh": row("gelu_tanh", lambda x: x * (1 + np.tanh(gelu_inner(x))) / 2),
     "gelu_tanh_backward": gradient("gelu_tanh_backward", gelu_tanh_slope),
 }

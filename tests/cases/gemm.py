@@ -1,4 +1,4 @@
-"""The row of the matrix product; test_gemm.py has its paths, shapes and options."""
+"""The rows of the matrix product; test_gemm.py has its paths, shapes and options."""
 
 from __future__ import annotations
 
@@ -18,4 +18,13 @@ def gemm(rng, dtype, size):
     return Case(kernels.gemm, [np.full((m, n), np.nan, dtype), a, b, bias], [product], tolerance=2 + k)
 
 
-CASES = {"gemm": gemm}
+def gemm_squares(rng, dtype, size):
+    m, k, n = SHAPES[size]
+    a, b, bias = (rng.uniform(-1, 1, shape).astype(dtype) for shape in ((m, k), (k, n), (n,)))
+    a64, b64 = a.astype(np.float64), b.astype(np.float64)
+    results = [0.7 * (a64 @ b64) + bias, (a64**2) @ (b64**2)]
+    outputs = [np.full((m, n), np.nan, dtype) for _ in range(2)]
+    return Case(kernels.gemm_squares, [*outputs, a, b, bias, 0.7], results, outputs=2, tolerance=2 + k)
+
+
+CASES = {"gemm": gemm, "gemm_squares": gemm_squares}

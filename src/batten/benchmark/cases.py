@@ -11,7 +11,8 @@ that speaks otherwise has a function of the same name and sizes in its file unde
 
 Of what is done with images, `torch` says in which order they shall lie in memory: `images_lie`
 those that a network is given, `features_lie` what one layer hands to the next.  And it brings
-its `models`, `residual(norm, x, z)`, the relu of norm(x) + z, and the layer `L1BatchNorm2d(features)`.
+its `models`, `residual(norm, x, z)`, the relu of norm(x) + z, and the layers `L1BatchNorm2d(features)` and
+`DropConnect(inputs, outputs, p)`, and of the latter the mean of a relu by `activation="relu", inference="analytic"`.
 
 Workers read this file outside of the package, so it imports nothing of batten's.
 """
@@ -139,6 +140,15 @@ def both_ways(
     return Case(group, name, function, shape, flops * n, FLOAT * passes * n, FLOAT * arrays * n)
 
 
+def connections(function: Callable[..., Run], batch: int, inputs: int, outputs: int, passes: int) -> Case:
+    """A linear layer whose weights are dropped, of which so many products are taken."""
+    n = batch * (inputs + outputs)
+    name = f"{function.__name__} {batch}x{inputs}->{outputs}"
+    memory = FLOAT * (min(passes, 2) * n + passes * inputs * outputs)
+    sizes = (batch, inputs, outputs, 0.5)
+    return Case("layers", name, function, sizes, 2 * passes * batch * inputs * outputs, memory, memory)
+
+
 def update(function: Callable[..., Run], flops: int, passes: int, arrays: int) -> Case:
     """A step of an optimizer, over ten parameters of a million numbers."""
     n = 10 * Mi
@@ -203,6 +213,30 @@ def alpha_dropout(torch: Any, *shape: int) -> Run:
 
 def relu_dropout(torch: Any, *shape: int) -> Run:
     return there_and_back(torch, torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Dropout(0.5)), *shape)
+
+
+def drop_connect(torch: Any, batch: int, inputs: int, outputs: int, p: float) -> Run:
+    """A mask for each example"""
+    layer, x = connected(torch.DropConnect(inputs, outputs, p), torch, batch)
+    return gradients(layer, x, values(torch, batch, outputs, seed=1), [x, *layer.parameters()])
+
+
+def drop_connect_inference(torch: Any, batch: int, inputs: int, outputs: int, p: float) -> Run:
+    """The mean of the relu of a normal number, whose moments are two products"""
+    layer = torch.DropConnect(inputs, outputs, p, activation="relu", inference="analytic").eval()
+    layer, x = connected(layer, torch, batch)
+
+    def run() -> Any:
+        with torch.no_grad():
+            return layer(x)
+
+    return run
+
+
+def connected(layer: Any, torch: Any, batch: int) -> tuple[Any, Any]:
+    """The layer with weights that everyone has, and its input."""
+    layer.load_state_dict({name: values(torch, *p.shape) for name, p in layer.state_dict().items()})
+    return layer, values(torch, batch, layer.in_features, seed=2).requires_grad_()
 
 
 def batch_norm(torch: Any, rows: int, features: int) -> Run:
@@ -625,6 +659,8 @@ CASES = [
     *(both_ways(dropout, n, flops=2, passes=4 + 2 / 32) for n in (2 * Ki, 64 * Ki, 1 * Mi, 16 * Mi)),  # a bit of mask
     both_ways(alpha_dropout, 1 * Mi, flops=3, passes=4 + 2 / 32),
     *(both_ways(relu_dropout, n, flops=4, passes=4 + 4 / 32) for n in (1 * Mi, 16 * Mi)),
+    connections(drop_connect, 128, 1024, 1024, passes=3),
+    connections(drop_connect_inference, 128, 1024, 1024, passes=2),
     *(both_ways(batch_norm, *shape, flops=14, passes=8) for shape in ((128, 512), (1024, 1024), (4096, 4096))),
     *(both_ways(batch_norm_relu, *shape, flops=16, passes=8) for shape in ((128, 512), (1024, 1024), (4096, 4096))),
     *(

@@ -8,6 +8,7 @@ from .batch_norm import *
 from .container import *
 from .convolution import *
 from .distance import *
+from .drop_connect import *
 from .dropout import *
 from .embedding import *
 from .group_norm import *

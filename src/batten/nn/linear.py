@@ -141,21 +141,21 @@ def linear(input: Operand, weight: Operand, bias: Operand | None = None) -> Tens
     return LinearOperation.apply(*operands(input, weight, bias))
 
 
-def operands(input: Operand, weight: Operand, bias: Operand | None) -> tuple[Any, Any, Any]:
+def operands(input: Operand, weight: Operand, bias: Operand | None, name: str = "Linear") -> tuple[Any, Any, Any]:
     """The three as tensors that fit."""
-    x, w = floats("Linear", input), floats("Linear", weight)
-    b = None if bias is None else floats("Linear", bias)
+    x, w = floats(name, input), floats(name, weight)
+    b = None if bias is None else floats(name, bias)
     shape, dtype = w.array.shape, x.array.dtype
     if len(shape) != 2:
-        raise ValueError(f"Linear expects a weight (out_features, in_features), got {list(shape)}")
+        raise ValueError(f"{name} expects a weight (out_features, in_features), got {list(shape)}")
     if x.array.shape[-1:] != shape[1:]:
-        raise ValueError(f"Linear expects (*, {shape[1]}), got {list(x.array.shape)}")
+        raise ValueError(f"{name} expects (*, {shape[1]}), got {list(x.array.shape)}")
     if b is not None and b.array.shape != shape[:1]:
-        raise ValueError(f"Linear expects a bias [{shape[0]}], got {list(b.array.shape)}")
+        raise ValueError(f"{name} expects a bias [{shape[0]}], got {list(b.array.shape)}")
     if w.array.dtype != dtype:
-        raise TypeError(f"Linear expects its weight in the input's type, {dtype}, got {w.dtype}")
+        raise TypeError(f"{name} expects its weight in the input's type, {dtype}, got {w.dtype}")
     if b is not None and b.array.dtype != dtype:
-        raise TypeError(f"Linear expects its bias in the input's type, {dtype}, got {b.dtype}")
+        raise TypeError(f"{name} expects its bias in the input's type, {dtype}, got {b.dtype}")
     return x, w, b
 
 
