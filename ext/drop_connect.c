@@ -7,17 +7,16 @@
  *     dw[o][i] = scale sum over n of m[n][o][i] x[n][i] dy[n][o]
  *
  * The masks have an element for each example and weight, and are never stored: every pass makes the bits again where
- * it wants them.  A unit of 32 rows and 64 columns of one example's mask is a function of (key, call) and of its
- * place, so that both passes may come to it in the order that suits their sums.
+ * it wants them.  A unit of them (mask.h) is for 32 rows and 64 columns of one example's weights, so that both passes
+ * may come to it in the order that suits their sums.
  *
  * Weights, and in backward their gradients, are in a copy of a unit's size with noughts around, which stays in the
  * first cache while the examples come by.  Forward, a block of examples and rows of y belongs to one thread, which goes
  * along the columns.  Backward, a column of units does, with all that dx and dw have there, and both take part in one
  * walk.  All sums are in the order of their index, but for the lanes of y's, which are added in the end. */
-#include "philox.h"
-#include <string.h>
+#include "mask.h"
 
-enum { ROWS = 32, COLS = 64, VECS = COLS / VLEN, DIGITS = 64, EXAMPLES = 8 };
+enum { ROWS = NUMBERS, COLS = PIECE, VECS = COLS / VLEN, EXAMPLES = 8 };
 
 /* Elementary operations that a unit costs, about. */
 enum { COST = 4096 };
@@ -25,47 +24,20 @@ enum { COST = 4096 };
 /* A layer, and how its weights are dropped. */
 struct layer {
     size_t rows, cols;
+    struct chance chance;
     uint64_t key, call;
-    uint64_t digits; /* of p, behind the binary point */
-    uint64_t kept;   /* 64 weights before the first digit: all, unless p is 1 */
 };
-
-static struct layer layer_of(size_t rows, size_t cols, double p, uint64_t key, uint64_t call)
-{
-    return (struct layer){rows, cols, key, call, p < 1 ? (uint64_t)(p * 0x1p64) : 0, p < 1 ? UINT64_MAX : 0};
-}
 
 static size_t units(const struct layer *l)
 {
     return blocks_of(l->rows, ROWS) * blocks_of(l->cols, COLS);
 }
 
-/* The unit at (row, col) of an example's mask: bit c of kept[r] is set where weight (row + r, col + c) is kept.
- *
- * A weight is dropped if a number below 1, of 64 random binary digits, is below p, which so is exact.  The digits
- * come one after the other, each for all weights of the unit by one group of Philox blocks, as long as p has digits
- * left and there are numbers that are equal to it so far: one digit for p = 1/2, twelve or so for most others. */
+/* The unit at (row, col) of an example: bit c of kept[r] is set where weight (row + r, col + c) is kept. */
 static void draw(uint64_t kept[ROWS], const struct layer *l, size_t example, size_t row, size_t col)
 {
-    enum { N = WORDS * LANES };
-    const size_t down = blocks_of(l->rows, ROWS), across = blocks_of(l->cols, COLS);
-    size_t group = ((example * down + row / ROWS) * across + col / COLS) * DIGITS;
-    uint32_t dropped[N] = {0}, equal[N], any = ~0u;
-    memset(equal, 0xFF, sizeof equal);
-    for (uint64_t rest = l->digits; rest && any; rest <<= 1) {
-        uint32_t words[WORDS][LANES];
-        philox_group(words, group++, l->key, l->call);
-        const uint32_t *const random = (const uint32_t *)words, digit = rest >> 63 ? ~0u : 0;
-        any = 0;
-        PRAGMA(omp simd reduction(| : any))
-        for (size_t i = 0; i < N; i++) {
-            dropped[i] |= equal[i] & ~random[i] & digit;
-            equal[i] &= ~(random[i] ^ digit);
-            any |= equal[i];
-        }
-    }
-    for (size_t r = 0; r < ROWS; r++)
-        kept[r] = l->kept & ~(dropped[2 * r] | (uint64_t)dropped[2 * r + 1] << 32);
+    const size_t unit = example * units(l) + row / ROWS * blocks_of(l->cols, COLS) + col / COLS;
+    draw_unit(kept, l->chance, unit, l->key, l->call);
 }
 
 /* A unit's weights, or whatever belongs to them. */
@@ -91,23 +63,6 @@ static void store(real *w, const struct layer *l, unit from, size_t row, size_t 
 {
     for (size_t r = 0; r < smaller(ROWS, l->rows - row); r++)
         copy(w + (row + r) * l->cols + col, from[r], smaller(COLS, l->cols - col));
-}
-
-/* x in the lanes whose bits are set, else nought. */
-static inline vec those(vec x, uint64_t bits)
-{
-#if defined(__AVX512F__) && VBYTES == 64
-    return sizeof(real) == 4 ? (vec)_mm512_maskz_mov_epi32((__mmask16)bits, (__m512i)x)
-                             : (vec)_mm512_maskz_mov_epi64((__mmask8)bits, (__m512i)x);
-#else
-    typedef __typeof__(__builtin_choose_expr(sizeof(real) == 4, (int32_t)0, (int64_t)0)) integer;
-    typedef integer integers __attribute__((vector_size(VBYTES)));
-    static const integer BIT[] = {1,      1 << 1, 1 << 2,  1 << 3,  1 << 4,  1 << 5,  1 << 6,  1 << 7,
-                                  1 << 8, 1 << 9, 1 << 10, 1 << 11, 1 << 12, 1 << 13, 1 << 14, 1 << 15};
-    integers bit;
-    memcpy(&bit, BIT, sizeof bit);
-    return (vec)((integers)x & ((((integers){0} + (integer)bits) & bit) == bit));
-#endif
 }
 
 /* The lanes' sum. */
@@ -161,7 +116,7 @@ static void forward_block(real *y, const struct layer *l, const real *x, const r
 void KERNEL(drop_connect)(real *y, const real *x, const real *w, const real *bias, size_t examples, size_t rows,
                           size_t cols, double p, double scale, uint64_t key, uint64_t call)
 {
-    const struct layer l = layer_of(rows, cols, p, key, call);
+    const struct layer l = {rows, cols, chance_of(p), key, call};
     const size_t across = blocks_of(rows, ROWS);
     PARALLEL(COST * examples * units(&l),
              for (size_t block = 0; block < blocks_of(examples, EXAMPLES) * across; block++) {
@@ -252,7 +207,7 @@ static void backward_both(real *dx, real *dw, const struct layer *l, const real 
 void KERNEL(drop_connect_backward)(real *dx, real *dw, const real *dy, const real *x, const real *w, size_t examples,
                                    size_t rows, size_t cols, double p, double scale, uint64_t key, uint64_t call)
 {
-    const struct layer l = layer_of(rows, cols, p, key, call);
+    const struct layer l = {rows, cols, chance_of(p), key, call};
     PARALLEL(COST * examples * units(&l), for (size_t block = 0; block < blocks_of(cols, COLS); block++)
         backward_both(dx, dw, &l, dy, x, w, examples, block * COLS, (real)scale););
 }
@@ -261,7 +216,7 @@ void KERNEL(drop_connect_backward)(real *dx, real *dw, const real *dy, const rea
 void KERNEL(drop_connect_weight)(real *y, const real *w, size_t example, size_t rows, size_t cols, double p,
                                  double scale, uint64_t key, uint64_t call)
 {
-    const struct layer l = layer_of(rows, cols, p, key, call);
+    const struct layer l = {rows, cols, chance_of(p), key, call};
     const size_t across = blocks_of(cols, COLS);
     PARALLEL(COST * units(&l), for (size_t block = 0; block < blocks_of(rows, ROWS) * across; block++) {
         const size_t row = block / across * ROWS, col = block % across * COLS;

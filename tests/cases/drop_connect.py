@@ -2,44 +2,26 @@
 
 from __future__ import annotations
 
-import math
+import functools
 
 import numpy as np
 
 from batten import _kernels as kernels
 
 from . import Case
-from .random import CALL, KEY, LANES, philox
+from .random import CALL, KEY, kept
 
-ROWS, COLS, DIGITS = 32, 64, 64
+ROWS, COLS = 32, 64  # of a unit
 # examples, rows, cols; the odd one goes over a unit in both directions, and over a block of examples
 SHAPES = {"empty": (3, 0, 4), "one": (1, 1, 1), "odd": (11, 35, 67), "large": (20, 150, 130)}
 
 
-def words_of(groups):
-    """The words of Philox groups by number, as bits: (groups, 2048)."""
-    block = (groups[:, None] * LANES + np.arange(LANES)).ravel()
-    counter = np.stack([block, block >> 32, np.full_like(block, CALL & 0xFFFFFFFF), np.full_like(block, CALL >> 32)], 1)
-    keys = np.broadcast_to([KEY & 0xFFFFFFFF, KEY >> 32], (len(block), 2))
-    words = philox(counter, keys).reshape(len(groups), LANES, 4).transpose(0, 2, 1)
-    return np.unpackbits(np.ascontiguousarray(words).astype("<u4").view(np.uint8).reshape(len(groups), -1), axis=1,
-                         bitorder="little").astype(bool)  # fmt: skip
-
-
+@functools.cache
 def masks(examples, rows, cols, p):
-    """Which weights are kept: a number of 64 binary digits is not below p."""
+    """Which weights are kept: dropout's elements, a unit of rows and columns one after the other."""
     down, across = -(-rows // ROWS), -(-cols // COLS)
-    units = np.arange(examples * down * across)
-    equal = np.ones((len(units), ROWS * COLS), bool)
-    dropped = np.full_like(equal, p == 1)
-    for digit in range(DIGITS):
-        if p == 1 or not equal.any():
-            break
-        bits, of_p = words_of(units * DIGITS + digit), bool(math.floor(p * 2 ** (digit + 1)) % 2)
-        dropped |= equal & ~bits & of_p
-        equal &= bits == of_p
-    kept = ~dropped.reshape(examples, down, across, ROWS, COLS).transpose(0, 1, 3, 2, 4)
-    return kept.reshape(examples, down * ROWS, across * COLS)[:, :rows, :cols]
+    units = kept(examples * down * across * ROWS * COLS, p).reshape(examples, down, across, ROWS, COLS)
+    return units.transpose(0, 1, 3, 2, 4).reshape(examples, down * ROWS, across * COLS)[:, :rows, :cols]
 
 
 def operands(rng, dtype, size):
@@ -60,9 +42,9 @@ def drop_connect(rng, dtype, size):
 
 def drop_connect_backward(rng, dtype, size):
     (x, w, _, dy), (x64, w64, _, dy64) = operands(rng, dtype, size)
-    kept = masks(*SHAPES[size], 0.3)
-    dx = 1.5 * np.einsum("noi,oi,no->ni", kept, w64, dy64)
-    dw = 1.5 * np.einsum("noi,ni,no->oi", kept, x64, dy64)
+    mask = masks(*SHAPES[size], 0.3)
+    dx = 1.5 * np.einsum("noi,oi,no->ni", mask, w64, dy64)
+    dw = 1.5 * np.einsum("noi,ni,no->oi", mask, x64, dy64)
     return Case(
         kernels.drop_connect_backward,
         [np.full_like(x, np.nan), np.full_like(w, np.nan), dy, x, w, 0.3, 1.5, KEY, CALL],

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 import batten
-from batten.nn import drop_connect
+from batten.nn import drop_connect, dropout
 
 from . import Row
 
-OPTIONS = {"p": 0.3, "scale": 1.4, "draw": (5, 9)}
+DRAW = dropout.Draw(p=0.3, scale=1.4, key=5, call=9)
 NOISE = [(5, 9), (5, 10), (6, 0)]
 AWAY = np.array([[-0.7, 0.4, 1.3], [0.2, -1.1, 2.0]])  # of z, from the kinks of these draws
 FIXED = batten.tensor([[0.5, -1.0, 0.7], [0.3, 1.2, -0.4]], dtype=batten.float64)
@@ -17,7 +17,7 @@ SPREAD = np.array([[0.3, 0.5, 1.0], [0.2, 1.5, 0.1]])
 
 
 def layer(x, weight, bias=None):
-    return drop_connect.DropConnectOperation.apply(x, weight, bias, **OPTIONS)
+    return drop_connect.DropConnectOperation.apply(x, weight, bias, draw=DRAW)
 
 
 def moments(x, weight, bias=None):
@@ -52,9 +52,9 @@ def of_a_layer(function):
 ROWS = {
     drop_connect.DropConnectOperation: of_a_layer(layer),
     drop_connect.DroppedWeight: [
-        Row(lambda w: drop_connect.DroppedWeight.apply(w, **OPTIONS), (35, 70)),
-        Row(lambda w: drop_connect.DroppedWeight.apply(w.T, **OPTIONS), (3, 4)),
-        Row(lambda w: drop_connect.DroppedWeight.apply(w, **OPTIONS), (0, 4)),
+        Row(lambda w: drop_connect.DroppedWeight.apply(w, draw=DRAW), (35, 70)),
+        Row(lambda w: drop_connect.DroppedWeight.apply(w.T, draw=DRAW), (3, 4)),
+        Row(lambda w: drop_connect.DroppedWeight.apply(w, draw=DRAW), (0, 4)),
     ],
     drop_connect.Moments: [
         *of_a_layer(moments),

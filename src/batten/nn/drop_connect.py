@@ -26,7 +26,7 @@ from ..autograd import Operation
 from ..operations.families import contiguous
 from ..operations.linalg import rows_of
 from ..random import Generator, next_draw
-from .dropout import check_probability
+from .dropout import Draw, check_probability
 from .linear import Linear, linear, operands
 
 if TYPE_CHECKING:
@@ -54,11 +54,9 @@ ACTIVATIONS = {
 class DropConnectOperation(Operation):
     """y = scale (M ∘ W) x + b with a mask for each row; dx = scale (M ∘ W)ᵀ dy, dW = scale M ∘ (dy xᵀ) summed."""
 
-    __slots__ = ("draw", "p", "scale", "weight", "x")
+    __slots__ = ("draw", "weight", "x")
 
-    draw: tuple[int, int]
-    p: float
-    scale: float
+    draw: Draw
     x: Any
     weight: Any
 
@@ -68,9 +66,7 @@ class DropConnectOperation(Operation):
         self.weight = weight if wants_x else None
         y = kernels.empty((*x.shape[:-1], len(weight)), x.dtype)
         offset = None if bias is None else contiguous(bias)
-        kernels.drop_connect(
-            rows_of(y), contiguous(rows_of(x)), contiguous(weight), offset, self.p, self.scale, *self.draw
-        )
+        kernels.drop_connect(rows_of(y), contiguous(rows_of(x)), contiguous(weight), offset, *self.draw)
         return y
 
     def backward(self, dy: np.ndarray) -> tuple[np.ndarray | None, ...]:
@@ -85,7 +81,7 @@ class DropConnectOperation(Operation):
             x = contiguous(rows_of(self.x))
             dweight = kernels.empty((dy.shape[-1], x.shape[1]), dy.dtype)
         if wants_x or wants_weight:
-            kernels.drop_connect_backward(dx_rows, dweight, rows, x, weight, self.p, self.scale, *self.draw)
+            kernels.drop_connect_backward(dx_rows, dweight, rows, x, weight, *self.draw)
         if wants_bias:
             dbias = kernels.sum(kernels.empty(dy.shape[-1:], dy.dtype), rows)
         return dx, dweight, dbias
@@ -94,15 +90,13 @@ class DropConnectOperation(Operation):
 class DroppedWeight(Operation):
     """scale M ∘ W with one mask; dW = scale M ∘ dy."""
 
-    __slots__ = ("draw", "p", "scale")
+    __slots__ = ("draw",)
 
-    draw: tuple[int, int]
-    p: float
-    scale: float
+    draw: Draw
 
     def forward(self, weight: np.ndarray) -> np.ndarray:
         y = kernels.empty(weight.shape, weight.dtype)
-        return kernels.drop_connect_weight(y, contiguous(weight), 0, self.p, self.scale, *self.draw)
+        return kernels.drop_connect_weight(y, contiguous(weight), 0, *self.draw)
 
     backward = forward
 
@@ -264,7 +258,7 @@ class DropConnect(Linear):
         self.p, self.activation, self.samples = p, activation, samples
         self.inverted, self.per_batch, self.inference = inverted, per_batch, inference
         self.generator = generator
-        self._drawn: tuple[tuple[int, int], float, tuple[int, ...]] | None = None
+        self._last: tuple[Draw, tuple[int, ...]] | None = None
 
     def forward(self, input: Tensor) -> Tensor:
         layer, act = operands(input, self.weight, self.bias, "DropConnect"), ACTIVATIONS[self.activation]
@@ -284,12 +278,11 @@ class DropConnect(Linear):
 
     def _dropped(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """z in training."""
-        draw = next_draw(self.generator)
-        self._drawn = draw, self.p, () if self.per_batch else tuple(x.shape[:-1])
-        options = {"p": self.p, "scale": 1 / (1 - self.p) if self.inverted else 1.0, "draw": draw}
+        draw = Draw(self.p, 1 / (1 - self.p) if self.inverted else 1.0, *next_draw(self.generator))
+        self._last = draw, () if self.per_batch else tuple(x.shape[:-1])
         if self.per_batch:
-            return linear(x, DroppedWeight.apply(weight, **options), bias)
-        return DropConnectOperation.apply(x, weight, bias, **options)
+            return linear(x, DroppedWeight.apply(weight, draw=draw), bias)
+        return DropConnectOperation.apply(x, weight, bias, draw=draw)
 
     def last_mask(self) -> np.ndarray:
         """Which weights the last forward in training has kept: bools (*, out_features, in_features).
@@ -297,14 +290,14 @@ class DropConnect(Linear):
         Of `per_batch` there is one mask, (out_features, in_features).  It is made again, and takes the memory that the
         layer does without.  RuntimeError if there was no such forward.
         """
-        if self._drawn is None:
+        if self._last is None:
             raise RuntimeError("DropConnect has no mask before it is called in training")
-        draw, p, examples = self._drawn
+        draw, examples = self._last
         masks = np.empty((math.prod(examples), self.out_features, self.in_features), bool)
         ones = np.ones(masks.shape[1:], np.float32)
         weight = np.empty_like(ones)
         for example, mask in enumerate(masks):
-            mask[:] = kernels.drop_connect_weight(weight, ones, example, p, 1, *draw)
+            mask[:] = kernels.drop_connect_weight(weight, ones, example, *draw)
         return masks.reshape(*examples, self.out_features, self.in_features)
 
     def extra_repr(self) -> str:
