@@ -149,18 +149,18 @@ static inline real minus_2_log(real u)
         real value;
         BITS bits;
     } one = {1}, low = {(real)0.70710678118654752440}, x = {u};
-    const BITS exponent = (x.bits + (one.bits - low.bits)) >> MANTISSA;
+    const BITS above = x.bits + (one.bits - low.bits), exponent = above >> MANTISSA;
     const union {
         BITS bits;
         real value;
-    } m = {x.bits - ((exponent - BIAS) << MANTISSA)};
+    } m = {(above & (((BITS)1 << MANTISSA) - 1)) + low.bits};
 #undef BITS
     const real s = (m.value - 1) / (m.value + 1), s2 = s * s;
-    real sum = 0;
+    real sum = 4 * (1 / (real)(2 * TERMS - 1));
     PRAGMA(GCC unroll 16)
-    for (int k = TERMS; k-- > 0;)
-        sum = sum * s2 + 1 / (real)(2 * k + 1);
-    return (real)(BIAS + 31 - (int32_t)exponent) * (real)(2 * 0.69314718055994530942) - 4 * s * sum;
+    for (int k = TERMS - 1; k-- > 0;)
+        sum = sum * s2 + 4 * (1 / (real)(2 * k + 1));
+    return (real)(BIAS + 31 - (int32_t)exponent) * (real)(2 * 0.69314718055994530942) - s * sum;
 }
 
 /* Sine and cosine of t for |t| <= pi / 4: their series, in Horner's form. */
@@ -178,15 +178,14 @@ static inline void sine_cosine(real *sine, real *cosine, real t)
     *cosine = c;
 }
 
-/* y[i] = mean + std z by Box and Muller's method: a point of the plane whose
+/* y[i] = std z by Box and Muller's method: a point of the plane whose
  * coordinates are standard normal has the radius sqrt(-2 log u) and any direction.
  * One element of a block gives the radius and the next the direction, and the two
  * become the coordinates.  u is the middle of one of 2^31 equal steps (2^62 in
  * double), which lets |z| reach 6.6 (9.3).  The direction is an angle of the quarter
  * that is centred on the first axis, by 30 bits (61); one more bit exchanges the
  * coordinates, and the last changes both signs. */
-static inline __attribute__((always_inline)) void make_normal(real *y, uint32_t words[WORDS][LANES], real mean,
-                                                              real std)
+static inline __attribute__((always_inline)) void make_normal(real *y, uint32_t words[WORDS][LANES], real std)
 {
     for (int i = 0; i < REALS; i += 2) {
         const uint32_t *const x = words[REAL_WORDS * i], *const x0 = words[REAL_WORDS * i + REAL_WORDS - 1];
@@ -203,34 +202,40 @@ static inline __attribute__((always_inline)) void make_normal(real *y, uint32_t 
             real sine, cosine;
             sine_cosine(&sine, &cosine, turn * (real)(0x1p-32 * 1.57079632679489661923));
             const int exchange = w[lane] >> 30 & 1;
-            y[i * LANES + lane] = mean + radius * (exchange ? sine : cosine);
-            y[(i + 1) * LANES + lane] = mean + radius * (exchange ? cosine : sine);
+            y[i * LANES + lane] = radius * (exchange ? sine : cosine);
+            y[(i + 1) * LANES + lane] = radius * (exchange ? cosine : sine);
         }
     }
 }
 
-void KERNEL(normal)(real *y, size_t n, double mean, double std, uint64_t key, uint64_t call)
+static inline void add_mean(real *y, real mean, const real *made, size_t n)
 {
-    EACH_GROUP(y, n, make_normal(made, words, (real)mean, (real)std));
+    PRAGMA(omp simd)
+    for (size_t i = 0; i < n; i++)
+        y[i] = mean + made[i];
 }
 
-/* y = x + std z: the sum of x and what normal makes of mean 0, to the bit.  Element i is the i-th in memory.
- * y may be x. */
+void KERNEL(normal)(real *y, size_t n, double mean, double std, uint64_t key, uint64_t call)
+{
+    EACH_GROUP_PUT(y, n, make_normal(made, words, (real)std), add_mean(y + at, (real)mean, made, count));
+}
+
+/* y = x + std z: the sum of x and what normal makes of mean 0.  Element i is the i-th in memory.  y may be x. */
 void KERNEL(add_normal)(real *y, const real *x, size_t n, double std, uint64_t key, uint64_t call)
 {
-    EACH_GROUP_PUT(y, n, make_normal(made, words, 0, (real)std), add(y + at, x + at, made, count));
+    EACH_GROUP_PUT(y, n, make_normal(made, words, (real)std), add(y + at, x + at, made, count));
 }
 
 static inline void multiply(real *y, const real *x, const real *made, size_t n)
 {
     PRAGMA(omp simd)
     for (size_t i = 0; i < n; i++)
-        y[i] = x[i] * made[i];
+        y[i] = x[i] * (1 + made[i]);
 }
 
 /* y = x m, m = 1 + std z: the product of x and what normal makes of mean 1, and in the same way dx = dy m, whose m
  * is made again.  y may be x. */
 void KERNEL(multiply_normal)(real *y, const real *x, size_t n, double std, uint64_t key, uint64_t call)
 {
-    EACH_GROUP_PUT(y, n, make_normal(made, words, 1, (real)std), multiply(y + at, x + at, made, count));
+    EACH_GROUP_PUT(y, n, make_normal(made, words, (real)std), multiply(y + at, x + at, made, count));
 }
