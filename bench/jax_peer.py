@@ -82,6 +82,15 @@ def drop(x: Any, key: Any) -> Any:
     return jnp.where(jax.random.bernoulli(use, 0.5, x.shape), 2 * x, 0), key
 
 
+def gaussian_noise(*shape: int) -> Run:
+    return there_and_back(with_noise, jax.random.key(0), *shape)
+
+
+def with_noise(x: Any, key: Any) -> Any:
+    key, use = jax.random.split(key)
+    return x + 0.1 * jax.random.normal(use, x.shape), key
+
+
 def softmax(*shape: int) -> Run:
     return there_and_back(lambda x, state: (jax.nn.softmax(x), state), None, *shape)
 
@@ -451,7 +460,8 @@ def labels(rows: int, classes: int) -> Any:
 FUNCTIONS = {
     f.__name__: f
     for f in (
-        gemm, relu, dropout, softmax, batch_norm, batch_norm_relu, layer_norm, rms_norm, cross_entropy,
+        gemm, relu, dropout, gaussian_noise, softmax, batch_norm, batch_norm_relu, layer_norm, rms_norm,
+        cross_entropy,
         conv, max_pool, sgd, adam, mlp_digits, mlp_mnist, mlp_wide,
         lenet_mnist, vgg11_bn_cifar, resnet20_cifar, alexnet_cifar,
     )

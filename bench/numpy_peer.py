@@ -45,6 +45,16 @@ def dropout(*shape: int) -> Run:
     return run
 
 
+def gaussian_noise(*shape: int) -> Run:
+    rng, x, dy = np.random.default_rng(0), values(*shape), values(*shape, seed=1)
+
+    def run() -> Any:
+        y = x + np.float32(0.1) * rng.standard_normal(shape, np.float32)
+        return dy.copy(), y
+
+    return run
+
+
 def softmax(rows: int, classes: int) -> Run:
     x, dy = values(rows, classes), values(rows, classes, seed=1)
 
@@ -127,4 +137,6 @@ def values(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(shape, np.float32)
 
 
-FUNCTIONS = {f.__name__: f for f in (gemm, relu, dropout, softmax, batch_norm, cross_entropy, sgd, adam)}
+FUNCTIONS = {
+    f.__name__: f for f in (gemm, relu, dropout, gaussian_noise, softmax, batch_norm, cross_entropy, sgd, adam)
+}

@@ -30,6 +30,17 @@ class L1BatchNorm2d(torch.nn.BatchNorm2d):
         return d * scale + self.bias[:, None, None]
 
 
+class GaussianNoise(torch.nn.Module):
+    """Which torch has not, either."""
+
+    def __init__(self, std: float) -> None:
+        super().__init__()
+        self.std = std
+
+    def forward(self, x: Any) -> Any:
+        return x + self.std * torch.randn_like(x)
+
+
 class DropConnect(torch.nn.Linear):
     """Which torch has not, by its operations: masks as they are, and E relu(z), z ~ N(mean, std^2), in evaluation."""
 
@@ -54,6 +65,7 @@ class Eager:
     models = torch_models
     images_lie = features_lie = torch.contiguous_format
     L1BatchNorm2d = L1BatchNorm2d
+    GaussianNoise = GaussianNoise
     DropConnect = DropConnect
 
     def __getattr__(self, name: str) -> Any:

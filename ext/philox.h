@@ -39,10 +39,19 @@ static inline struct block philox(struct block x, uint32_t key0, uint32_t key1)
 }
 
 /* A vector of numbers below 2^32 that may have anything above these bits, as products do,
- * so that nothing has to be cut off, and as many of their lower halves. */
+ * so that nothing has to be cut off; and one of twice as many words, which are their lower halves. */
 typedef uint64_t wide __attribute__((vector_size(VBYTES)));
-typedef uint32_t narrow __attribute__((vector_size(VBYTES / 2), aligned(4), may_alias));
-enum { WIDE = VBYTES / 8 };
+typedef uint32_t narrow __attribute__((vector_size(VBYTES), aligned(4), may_alias));
+enum { WIDE = VBYTES / 8, NARROW = VBYTES / 4 };
+
+/* Where they are in two vectors of `wide`. */
+#if VBYTES == 64
+#define LOWER_HALVES 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
+#elif VBYTES == 32
+#define LOWER_HALVES 0, 2, 4, 6, 8, 10, 12, 14
+#else
+#define LOWER_HALVES 0, 2, 4, 6
+#endif
 
 /* The products of 32 bits each with a factor.  GCC multiplies 64 bits where it is not told. */
 static inline wide multiplied(wide x, uint32_t factor)
@@ -77,16 +86,19 @@ static inline void philox_lanes(wide x[WORDS], uint64_t first, uint64_t key, uin
     x[0] = x0, x[1] = x1, x[2] = x2, x[3] = x3;
 }
 
-/* words[w][lane]: word w of block 16 group + lane. */
+/* words[w][lane]: word w of block 16 group + lane.  They are stored by whole vectors: a load of one that was stored
+ * by halves has to wait until both are in the cache. */
 static inline void philox_group(uint32_t words[WORDS][LANES], size_t group, uint64_t key, uint64_t call)
 {
-    PRAGMA(GCC unroll 8)
-    for (size_t begin = 0; begin < LANES; begin += WIDE) {
-        wide x[WORDS];
-        philox_lanes(x, (uint64_t)group * LANES + begin, key, call);
+    PRAGMA(GCC unroll 4)
+    for (size_t begin = 0; begin < LANES; begin += NARROW) {
+        const uint64_t first = (uint64_t)group * LANES + begin;
+        wide x[WORDS], y[WORDS];
+        philox_lanes(x, first, key, call);
+        philox_lanes(y, first + WIDE, key, call);
         PRAGMA(GCC unroll 4)
         for (int w = 0; w < WORDS; w++)
-            *(narrow *)&words[w][begin] = __builtin_convertvector(x[w], narrow);
+            *(narrow *)&words[w][begin] = __builtin_shufflevector((narrow)x[w], (narrow)y[w], LOWER_HALVES);
     }
 }
 

@@ -9,7 +9,8 @@
  *     64 bits:  element 32 g + 16 p + lane  =  words 2 p and 2 p + 1 of that block
  *
  * so that every step is a loop over neighbours.  A group is made as a whole in a
- * small array and copied out, the last one in part.
+ * small array, and from there it is copied, added to other numbers or multiplied by
+ * them, the last one in part: noise costs no pass over memory of its own.
  *
  * The numbers themselves must not depend on the processor either.  This file is
  * compiled without fused multiply-add, and brings its own logarithm, sine and
@@ -17,25 +18,32 @@
  * below half a rounding error.  Additions, products, quotients and square roots
  * are exact to the last bit everywhere. */
 #include "philox.h"
-#include <string.h>
 
 /* Vector operations that an element of a group costs, about. */
 enum { COST = 32 };
 
-/* The group's words as elements of `make`, for every group of y. */
+/* The group's words as elements of `make`, for every group of y, of which `put` writes `count` from element `at` on. */
 /* clang-format off */
-#define EACH_GROUP(y, n, make)                                                                   \
+#define EACH_GROUP_PUT(y, n, make, put)                                                          \
     do {                                                                                         \
         const size_t each = WORDS * LANES * sizeof(uint32_t) / sizeof *(y);                      \
         PARALLEL(COST * (n), for (size_t group = 0; group < blocks_of(n, each); group++) {       \
             uint32_t words[WORDS][LANES];                                                        \
             __typeof__(*(y)) made[WORDS * LANES * sizeof(uint32_t) / sizeof *(y)];               \
+            const size_t at = group * each;                                                      \
             philox_group(words, group, key, call);                                               \
             make;                                                                                \
-            memcpy((y) + group * each, made, smaller(each, (n) - group * each) * sizeof *(y));   \
+            if ((n) - at >= each) {                                                              \
+                const size_t count = each;                                                       \
+                put;                                                                             \
+            } else {                                                                             \
+                const size_t count = (n) - at;                                                   \
+                put;                                                                             \
+            }                                                                                    \
         });                                                                                      \
     } while (0)
 /* clang-format on */
+#define EACH_GROUP(y, n, make) EACH_GROUP_PUT(y, n, make, memcpy((y) + at, made, count * sizeof *(y)))
 
 /* How many elements of type real a block gives, and the words that each takes. */
 enum { REALS = 16 / sizeof(real), REAL_WORDS = sizeof(real) / 4, F32 = sizeof(real) == 4 };
@@ -104,16 +112,36 @@ static void make_uniform(real *y, uint32_t words[WORDS][LANES], real low, real s
     }
 }
 
+/* The largest number that is drawn from [a, b). */
+static real below(real a, real b)
+{
+    return a < b ? (real)(F32 ? nextafterf(b, a) : nextafter(b, a)) : a;
+}
+
 void KERNEL(uniform)(real *y, size_t n, double low, double high, uint64_t key, uint64_t call)
 {
-    const real a = (real)low, b = (real)high;
-    const real last = a < b ? (real)(F32 ? nextafterf(b, a) : nextafter(b, a)) : a;
+    const real a = (real)low, b = (real)high, last = below(a, b);
     EACH_GROUP(y, n, make_uniform(made, words, a, b - a, last));
 }
 
-/* -log(u) for normal u <= 1.  u = 2^e m with m within a factor sqrt 2 of one, and
- *     log m = 2 (s + s^3 / 3 + s^5 / 5 + ...),   s = (m - 1) / (m + 1),   s^2 < 0.0295 */
-static inline real minus_log(real u)
+static inline void add(real *y, const real *x, const real *made, size_t n)
+{
+    PRAGMA(omp simd)
+    for (size_t i = 0; i < n; i++)
+        y[i] = x[i] + made[i];
+}
+
+/* y = x + what uniform makes; element i is the i-th in memory.  y may be x. */
+void KERNEL(add_uniform)(real *y, const real *x, size_t n, double low, double high, uint64_t key, uint64_t call)
+{
+    const real a = (real)low, b = (real)high, last = below(a, b);
+    EACH_GROUP_PUT(y, n, make_uniform(made, words, a, b - a, last), add(y + at, x + at, made, count));
+}
+
+/* -2 log(u 2^-31) for normal u <= 2^31.  u = 2^e m with m within a factor sqrt 2 of one, and
+ *     log m = 2 (s + s^3 / 3 + s^5 / 5 + ...),   s = (m - 1) / (m + 1),   s^2 < 0.0295
+ * Here and below powers of two are part of the next constant, which changes no bit. */
+static inline real minus_2_log(real u)
 {
     enum { MANTISSA = F32 ? 23 : 52, BIAS = F32 ? 127 : 1023, TERMS = F32 ? 5 : 11 };
 #define BITS __typeof__(__builtin_choose_expr(F32, (uint32_t)0, (uint64_t)0))
@@ -132,7 +160,7 @@ static inline real minus_log(real u)
     PRAGMA(GCC unroll 16)
     for (int k = TERMS; k-- > 0;)
         sum = sum * s2 + 1 / (real)(2 * k + 1);
-    return (real)(BIAS - (int32_t)exponent) * (real)0.69314718055994530942 - 2 * s * sum;
+    return (real)(BIAS + 31 - (int32_t)exponent) * (real)(2 * 0.69314718055994530942) - 4 * s * sum;
 }
 
 /* Sine and cosine of t for |t| <= pi / 4: their series, in Horner's form. */
@@ -157,22 +185,23 @@ static inline void sine_cosine(real *sine, real *cosine, real t)
  * double), which lets |z| reach 6.6 (9.3).  The direction is an angle of the quarter
  * that is centred on the first axis, by 30 bits (61); one more bit exchanges the
  * coordinates, and the last changes both signs. */
-static void make_normal(real *y, uint32_t words[WORDS][LANES], real mean, real std)
+static inline __attribute__((always_inline)) void make_normal(real *y, uint32_t words[WORDS][LANES], real mean,
+                                                              real std)
 {
     for (int i = 0; i < REALS; i += 2) {
         const uint32_t *const x = words[REAL_WORDS * i], *const x0 = words[REAL_WORDS * i + REAL_WORDS - 1];
         const uint32_t *const w = words[REAL_WORDS * (i + 1)], *const w0 = words[REAL_WORDS * (i + 2) - 1];
         PRAGMA(omp simd)
         for (int lane = 0; lane < LANES; lane++) {
-            real step = (real)0.5, turn = (real)(int32_t)(w[lane] << 2) * (real)0x1p-32;
+            real step = (real)0.5, turn = (real)(int32_t)(w[lane] << 2);
             if (!F32) {
                 step = ((real)(int32_t)(x0[lane] >> 1) + step) * (real)0x1p-31;
-                turn += (real)(int32_t)(w0[lane] >> 1) * (real)0x1p-61;
+                turn += (real)(int32_t)(w0[lane] >> 1) * (real)0x1p-29;
             }
-            const real u = ((real)(int32_t)(x[lane] >> 1) + step) * (real)0x1p-31, square = 2 * minus_log(u);
+            const real u = (real)(int32_t)(x[lane] >> 1) + step, square = minus_2_log(u);
             const real radius = (w[lane] >> 31 ? -std : std) * (F32 ? (real)sqrtf((float)square) : (real)sqrt(square));
             real sine, cosine;
-            sine_cosine(&sine, &cosine, turn * (real)1.57079632679489661923);
+            sine_cosine(&sine, &cosine, turn * (real)(0x1p-32 * 1.57079632679489661923));
             const int exchange = w[lane] >> 30 & 1;
             y[i * LANES + lane] = mean + radius * (exchange ? sine : cosine);
             y[(i + 1) * LANES + lane] = mean + radius * (exchange ? cosine : sine);
@@ -183,4 +212,25 @@ static void make_normal(real *y, uint32_t words[WORDS][LANES], real mean, real s
 void KERNEL(normal)(real *y, size_t n, double mean, double std, uint64_t key, uint64_t call)
 {
     EACH_GROUP(y, n, make_normal(made, words, (real)mean, (real)std));
+}
+
+/* y = x + std z: the sum of x and what normal makes of mean 0, to the bit.  Element i is the i-th in memory.
+ * y may be x. */
+void KERNEL(add_normal)(real *y, const real *x, size_t n, double std, uint64_t key, uint64_t call)
+{
+    EACH_GROUP_PUT(y, n, make_normal(made, words, 0, (real)std), add(y + at, x + at, made, count));
+}
+
+static inline void multiply(real *y, const real *x, const real *made, size_t n)
+{
+    PRAGMA(omp simd)
+    for (size_t i = 0; i < n; i++)
+        y[i] = x[i] * made[i];
+}
+
+/* y = x m, m = 1 + std z: the product of x and what normal makes of mean 1, and in the same way dx = dy m, whose m
+ * is made again.  y may be x. */
+void KERNEL(multiply_normal)(real *y, const real *x, size_t n, double std, uint64_t key, uint64_t call)
+{
+    EACH_GROUP_PUT(y, n, make_normal(made, words, 1, (real)std), multiply(y + at, x + at, made, count));
 }

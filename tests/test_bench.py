@@ -466,7 +466,7 @@ SMALL = [
     ("gemm", ("NN", 5, 4, 3)), ("gemm", ("NT", 5, 4, 3)), ("gemm", ("TN", 5, 4, 3)), ("gemm", ("TT", 5, 4, 3)),
     ("relu", (7, 3)), ("softmax", (7, 3)), ("batch_norm", (7, 3)), ("batch_norm_relu", (7, 3)),
     ("layer_norm", (7, 3)), ("rms_norm", (7, 3)), ("cross_entropy", (7, 3)), ("sgd", (2, 5)), ("adam", (2, 5)),
-    ("drop_connect", (5, 7, 3, 0.0)), ("drop_connect_inference", (5, 7, 3, 0.3)),
+    ("drop_connect", (5, 7, 3, 0.0)), ("drop_connect_inference", (5, 7, 3, 0.3)), ("gaussian_noise", (7, 3)),
 ]  # fmt: skip
 SMALL_IMAGES = [
     ("conv", (3, 4, 6, 7, 3, 1, 1, 1)), ("conv", (3, 4, 6, 8, 3, 2, 1, 1)), ("conv", (3, 5, 6, 7, 5, 1, 0, 1)),

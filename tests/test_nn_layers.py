@@ -679,7 +679,10 @@ def test_layers_are_copied_and_pickled(rng, dtype):
 
 
 # Layers that PyTorch has not.
-OWN = {"DropConnect", "LpBatchNorm1d", "LpBatchNorm2d", "NoisyBatchNorm1d", "NoisyBatchNorm2d", "RecurrentBatchNorm1d"}
+OWN = {
+    *("LpBatchNorm1d", "LpBatchNorm2d", "NoisyBatchNorm1d", "NoisyBatchNorm2d", "RecurrentBatchNorm1d"),
+    *("DropConnect", "GaussianNoise", "MultiplicativeGaussianNoise", "UniformNoise"),
+}
 
 
 def test_every_public_layer_is_here_and_in_torch():

@@ -8,6 +8,7 @@ from . import inspect as inspect
 from . import models as models
 from . import nn as nn
 from . import optim as optim
+from . import regularization as regularization
 from ._kernels import empty_cache as empty_cache
 from ._kernels import get_num_threads as get_num_threads
 from ._kernels import memory_stats as memory_stats
@@ -22,6 +23,7 @@ from .dtypes import *
 from .memory import *
 from .operations import *
 from .precision import *
+from .prediction import *
 from .random import *
 from .serialization import load as load
 from .serialization import save as save

@@ -11,8 +11,9 @@ that speaks otherwise has a function of the same name and sizes in its file unde
 
 Of what is done with images, `torch` says in which order they shall lie in memory: `images_lie`
 those that a network is given, `features_lie` what one layer hands to the next.  And it brings
-its `models`, `residual(norm, x, z)`, the relu of norm(x) + z, and the layers `L1BatchNorm2d(features)` and
-`DropConnect(inputs, outputs, p)`, and of the latter the mean of a relu by `activation="relu", inference="analytic"`.
+its `models`, `residual(norm, x, z)`, the relu of norm(x) + z, and the layers `L1BatchNorm2d(features)`,
+`GaussianNoise(std)`, and `DropConnect(inputs, outputs, p)`, of which the mean of a relu by
+`activation="relu", inference="analytic"`.
 
 Workers read this file outside of the package, so it imports nothing of batten's.
 """
@@ -205,6 +206,10 @@ def relu(torch: Any, *shape: int) -> Run:
 
 def dropout(torch: Any, *shape: int) -> Run:
     return there_and_back(torch, torch.nn.Dropout(0.5), *shape)
+
+
+def gaussian_noise(torch: Any, *shape: int) -> Run:
+    return there_and_back(torch, torch.GaussianNoise(0.1), *shape)
 
 
 def alpha_dropout(torch: Any, *shape: int) -> Run:
@@ -657,6 +662,7 @@ CASES = [
     product("NN", 128, 512, 10),
     *(both_ways(relu, n, flops=2, passes=5) for n in (2 * Ki, 64 * Ki, 1 * Mi, 16 * Mi)),
     *(both_ways(dropout, n, flops=2, passes=4 + 2 / 32) for n in (2 * Ki, 64 * Ki, 1 * Mi, 16 * Mi)),  # a bit of mask
+    *(both_ways(gaussian_noise, n, flops=2, passes=4) for n in (64 * Ki, 1 * Mi, 16 * Mi)),
     both_ways(alpha_dropout, 1 * Mi, flops=3, passes=4 + 2 / 32),
     *(both_ways(relu_dropout, n, flops=4, passes=4 + 4 / 32) for n in (1 * Mi, 16 * Mi)),
     connections(drop_connect, 128, 1024, 1024, passes=3),

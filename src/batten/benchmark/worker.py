@@ -44,6 +44,7 @@ def batten() -> Callable[[Any], Callable[[], Any]]:
         features_lie = batten.channels_last
         residual = staticmethod(batten.nn.fusion.residual)
         L1BatchNorm2d = partial(batten.nn.LpBatchNorm2d, p=1)
+        GaussianNoise = batten.nn.GaussianNoise
         DropConnect = batten.nn.DropConnect
 
         def __getattr__(self, name: str) -> Any:

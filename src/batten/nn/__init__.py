@@ -18,6 +18,7 @@ from .linear import *
 from .loss import *
 from .lp_batch_norm import *
 from .module import *
+from .noise import *
 from .noisy_batch_norm import *
 from .padding import *
 from .parameter import *
