@@ -36,7 +36,7 @@ static inline void draw_unit(uint64_t kept[NUMBERS], struct chance chance, size_
     for (uint64_t rest = chance.digits; rest && any; rest <<= 1) {
         uint64_t pairs[WORDS / 2][LANES] __attribute__((aligned(VBYTES)));
         philox_pairs(pairs, group++, key, call);
-        const uint64_t *const random = pairs[0], digit = rest >> 63 ? UINT64_MAX : 0;
+        const uint64_t *const random = (const uint64_t *)pairs, digit = rest >> 63 ? UINT64_MAX : 0;
         any = 0;
         PRAGMA(omp simd reduction(| : any))
         for (size_t i = 0; i < NUMBERS; i++) {

@@ -186,6 +186,7 @@ class Kind(NamedTuple):
     operation: type[Operation]
     scales: Callable[[float, bool], tuple[float, float]]
     features: dict[int, int] | None = None  # for inputs of so many axes, how many of these have masks of their own
+    shapes: str = ""  # what these inputs are
 
 
 def scales(p: float, inverted: bool) -> tuple[float, float]:
@@ -200,12 +201,12 @@ def alpha_scales(p: float, inverted: bool) -> tuple[float, float]:
 
 
 DROPOUT = Kind("dropout", DropoutOperation, scales)
-DROPOUT1D = Kind("dropout1d", FeatureDropoutOperation, scales, {2: 1, 3: 2})
-DROPOUT2D = Kind("dropout2d", FeatureDropoutOperation, scales, {4: 2})
-DROPOUT3D = Kind("dropout3d", FeatureDropoutOperation, scales, {4: 1, 5: 2})
+DROPOUT1D = Kind("dropout1d", FeatureDropoutOperation, scales, {2: 1, 3: 2}, "(N, C, L) or (C, L)")
+DROPOUT2D = Kind("dropout2d", FeatureDropoutOperation, scales, {4: 2}, "(N, C, H, W)")
+DROPOUT3D = Kind("dropout3d", FeatureDropoutOperation, scales, {4: 1, 5: 2}, "(N, C, D, H, W) or (C, D, H, W)")
 ALPHA_DROPOUT = Kind("alpha_dropout", AlphaDropoutOperation, alpha_scales)
 FEATURE_ALPHA_DROPOUT = Kind(
-    "feature_alpha_dropout", FeatureAlphaDropoutOperation, alpha_scales, dict.fromkeys(range(2, 65), 2)
+    "feature_alpha_dropout", FeatureAlphaDropoutOperation, alpha_scales, dict.fromkeys(range(2, 65), 2), "(N, C, *)"
 )
 
 
@@ -254,21 +255,12 @@ def leading(kind: Kind, rank: int) -> int:
     assert kind.features is not None
     if rank in kind.features:
         return kind.features[rank]
-    shapes = SHAPES[kind.name]
     if kind.name == "dropout1d" or rank < 2:
-        raise ValueError(f"{kind.name} expects {shapes}, got {rank} axes")
+        raise ValueError(f"{kind.name} expects {kind.shapes}, got {rank} axes")
     axes = 1 if kind.name == "dropout3d" else 2
     taken = "(N, C, L)" if kind.name == "dropout2d" and rank == 3 else "(C, *)" if axes == 1 else "(N, C, *)"
-    warnings.warn(f"{kind.name} expects {shapes}, and takes {rank} axes for {taken}", stacklevel=4)
+    warnings.warn(f"{kind.name} expects {kind.shapes}, and takes {rank} axes for {taken}", stacklevel=4)
     return axes
-
-
-SHAPES = {
-    "dropout1d": "(N, C, L) or (C, L)",
-    "dropout2d": "(N, C, H, W)",
-    "dropout3d": "(N, C, D, H, W) or (C, D, H, W)",
-    "feature_alpha_dropout": "(N, C, *)",
-}
 
 
 def dropout(
