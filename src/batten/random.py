@@ -170,6 +170,12 @@ def next_draw(generator: Generator | None) -> tuple[int, int]:
     return generator.next()
 
 
+def check_generator(layer: str, generator: Generator | None) -> None:
+    """Refuses what a layer could not draw from, when it is made rather than when it is called."""
+    if generator is not None and not isinstance(generator, Generator):
+        raise TypeError(f"{layer} expects a batten.Generator, got {type(generator).__name__}")
+
+
 # ---- arrays ----
 
 

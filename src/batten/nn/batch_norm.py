@@ -54,6 +54,7 @@ class BatchNorm(Operation):
     __slots__ = ("eps", "momentum", "running_mean", "running_var", "statistics", "weight", "x")
 
     relu = False
+    found = 3  # numbers of each column that the kernel leaves for backward
     running_mean: np.ndarray | None
     running_var: np.ndarray | None
     momentum: float
@@ -61,9 +62,7 @@ class BatchNorm(Operation):
     weight: Any
 
     def forward(self, x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None) -> np.ndarray:
-        self.x = rows = pixels(x)
-        self.weight = vector(weight)
-        self.statistics = kernels.empty((3, rows.shape[1]), dtypes.float64)
+        rows = self.prepare(x, weight)
         y = kernels.batch_norm(
             kernels.empty_like(rows),
             self.statistics,
@@ -77,6 +76,13 @@ class BatchNorm(Operation):
             self.relu,
         )
         return images(y, x.shape)
+
+    def prepare(self, x: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+        """x as a matrix, which is kept with the weight, and with memory for what is found out of each column."""
+        self.x = rows = pixels(x)
+        self.weight = vector(weight)
+        self.statistics = kernels.empty((self.found, rows.shape[1]), dtypes.float64)
+        return rows
 
     def backward(self, dy: np.ndarray) -> tuple[np.ndarray | None, ...]:
         dweight, dbias, rows, dx = gradients(self, dy)
@@ -107,9 +113,7 @@ class BatchNormReluDropout(BatchNorm):
     draw: Any
 
     def forward(self, x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None) -> np.ndarray:
-        self.x = rows = pixels(x)
-        self.weight = vector(weight)
-        self.statistics = kernels.empty((3, rows.shape[1]), dtypes.float64)
+        rows = self.prepare(x, weight)
         self.mask = self.draw.bits(rows.size)
         y = kernels.batch_norm_relu_dropout(
             kernels.empty_like(rows),
@@ -146,9 +150,7 @@ class BatchNormAddRelu(BatchNorm):
     def forward(  # type: ignore[override]
         self, x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, z: np.ndarray
     ) -> np.ndarray:
-        self.x = rows = pixels(x)
-        self.weight = vector(weight)
-        self.statistics = kernels.empty((3, rows.shape[1]), dtypes.float64)
+        rows = self.prepare(x, weight)
         self.y = kernels.batch_norm_add_relu(
             kernels.empty_like(rows),
             self.statistics,
@@ -285,20 +287,13 @@ def normalized(
     shape = x.array.shape
     if len(shape) < 2:
         raise ValueError(f"batch_norm expects (N, C) or (N, C, *), got {list(shape)}")
-    if (running_mean is None) != (running_var is None):
-        raise ValueError("batch_norm expects running_mean and running_var both, or neither of them")
-    mean, var = (
-        constants("batch_norm", *named, x) for named in (("running_mean", running_mean), ("running_var", running_var))
-    )
-    w, b = (operand("batch_norm", *named, x, shape[1:2]) for named in (("weight", weight), ("bias", bias)))
+    mean, var, w, b = of_channels("batch_norm", x, running_mean, running_var, weight, bias)
     if not eps >= 0 or (training and eps == 0):
         raise ValueError(f"batch_norm expects eps > 0, got {eps}")
     if not training:
         if mean is None:
             raise ValueError("batch_norm expects running_mean and running_var unless training=True, got None")
-        if z is not None:
-            return operations.relu(BatchNormInference.apply(x, w, b, mean, var, eps=eps) + z)
-        return (BatchNormInferenceRelu if relu else BatchNormInference).apply(x, w, b, mean, var, eps=eps)
+        return inferred(x, mean, var, w, b, eps, relu, z)
     if shape[0] * math.prod(shape[2:]) == 1:
         raise ValueError(
             f"Expected more than 1 value per channel when training, got input size {list(shape)}: "
@@ -321,6 +316,29 @@ def normalized(
         if running is not None:
             running.version[0] += 1
     return y
+
+
+def inferred(x: Tensor, mean: Any, var: Any, w: Any, b: Any, eps: float, relu: bool, z: Tensor | None) -> Tensor:
+    """x normalized by given statistics, and relu of that if asked for, and of that and z if there is one."""
+    if z is not None:
+        return operations.relu(BatchNormInference.apply(x, w, b, mean, var, eps=eps) + z)
+    return (BatchNormInferenceRelu if relu else BatchNormInference).apply(x, w, b, mean, var, eps=eps)
+
+
+def of_channels(
+    layer: str,
+    x: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Operand | None,
+    bias: Operand | None,
+) -> tuple[Any, Any, Any, Any]:
+    """The running statistics, both or none, and the parameters of x's channels, as tensors that fit."""
+    if (running_mean is None) != (running_var is None):
+        raise ValueError(f"{layer} expects running_mean and running_var both, or neither of them")
+    mean, var = constants(layer, "running_mean", running_mean, x), constants(layer, "running_var", running_var, x)
+    w, b = (operand(layer, *named, x, x.array.shape[1:2]) for named in (("weight", weight), ("bias", bias)))
+    return mean, var, w, b
 
 
 def constants(layer: str, name: str, v: Operand | None, x: Tensor) -> Any:

@@ -25,7 +25,7 @@ from .. import operations
 from ..autograd import Operation
 from ..operations.families import contiguous
 from ..operations.linalg import rows_of
-from ..random import Generator, next_draw
+from ..random import Generator, check_generator, next_draw
 from .dropout import Draw, check_probability
 from .linear import Linear, linear, operands
 
@@ -252,8 +252,7 @@ class DropConnect(Linear):
             raise ValueError(f"DropConnect expects inference to be 'sample' or 'analytic', got {inference!r}")
         if inference == "analytic" and activation not in (None, "relu"):
             raise ValueError(f"DropConnect has no closed form for the expectation of {activation}; use samples")
-        if generator is not None and not isinstance(generator, Generator):
-            raise TypeError(f"DropConnect expects a batten.Generator, got {type(generator).__name__}")
+        check_generator("DropConnect", generator)
         super().__init__(in_features, out_features, bias, device, dtype)
         self.p, self.activation, self.samples = p, activation, samples
         self.inverted, self.per_batch, self.inference = inverted, per_batch, inference

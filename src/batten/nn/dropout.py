@@ -32,7 +32,7 @@ from ..memory import axes_in_memory, empty_with_axes
 from ..operations.families import contiguous
 from ..operations.inplace import in_place, refuse_leaf, replace
 from ..operations.promotion import Operand, as_operand, floats
-from ..random import Generator, next_draw
+from ..random import Generator, check_generator, next_draw
 from .module import Module
 
 if TYPE_CHECKING:
@@ -399,8 +399,7 @@ class DropoutModule(Module):
     def __init__(self, p: float = 0.5, inplace: bool = False, *, generator: Generator | None = None) -> None:
         super().__init__()
         check_probability(type(self).__name__, p)
-        if generator is not None and not isinstance(generator, Generator):
-            raise TypeError(f"{type(self).__name__} expects a batten.Generator, got {type(generator).__name__}")
+        check_generator(type(self).__name__, generator)
         self.p, self.inplace, self.generator = p, inplace, generator
         self._last: tuple[Draw | None, tuple[int, ...], Sequence[int] | None, int | None] | None = None
 

@@ -20,9 +20,9 @@ import numpy as np
 from .. import _kernels as kernels
 from .. import dtypes, operations
 from ..operations.promotion import Operand, floats
-from .batch_norm import BatchNormInference, BatchNormInferenceRelu, constants
+from .batch_norm import inferred, of_channels
 from .group_norm import by_groups
-from .normalization import TrackingNormalization, operand
+from .normalization import TrackingNormalization
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -75,21 +75,13 @@ def normalized(
     shape = x.array.shape
     if len(shape) < 2:
         raise ValueError(f"instance_norm expects (N, C, *), got {list(shape)}")
-    if (running_mean is None) != (running_var is None):
-        raise ValueError("instance_norm expects running_mean and running_var both, or neither of them")
-    mean, var = (
-        constants("instance_norm", *named, x)
-        for named in (("running_mean", running_mean), ("running_var", running_var))
-    )
-    w, b = (operand("instance_norm", *named, x, shape[1:2]) for named in (("weight", weight), ("bias", bias)))
+    mean, var, w, b = of_channels("instance_norm", x, running_mean, running_var, weight, bias)
     if not eps >= 0:
         raise ValueError(f"instance_norm expects eps >= 0, got {eps}")
     if not use_input_stats:
         if mean is None:
             raise ValueError("instance_norm expects running_mean and running_var unless use_input_stats=True, got None")
-        if z is not None:
-            return operations.relu(BatchNormInference.apply(x, w, b, mean, var, eps=eps) + z)
-        return (BatchNormInferenceRelu if relu else BatchNormInference).apply(x, w, b, mean, var, eps=eps)
+        return inferred(x, mean, var, w, b, eps, relu, z)
     pixels = math.prod(shape[2:])
     if pixels == 1:
         raise ValueError(

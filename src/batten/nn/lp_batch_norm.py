@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _kernels as kernels
-from .. import dtypes
 from ..operations.promotion import Operand
 from .batch_norm import (
     BatchNorm,
@@ -37,7 +36,6 @@ from .batch_norm import (
     gradients,
     images,
     normalized,
-    pixels,
 )
 from .normalization import vector
 
@@ -56,16 +54,15 @@ class LpBatchNorm(BatchNorm):
 
     __slots__ = ("factor", "y")
 
+    found = 5
     kernel: Callable[..., np.ndarray]
     gradient: Callable[..., np.ndarray]
     factor_for: Callable[[int], float]
 
     def forward(self, x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None) -> np.ndarray:
-        self.x = rows = pixels(x)
-        self.weight = vector(weight)
+        rows = self.prepare(x, weight)
         self.factor = self.factor_for(len(rows))
         self.y = self.relu or None  # a mark, as in BatchNormRelu
-        self.statistics = kernels.empty((5, rows.shape[1]), dtypes.float64)
         y = self.kernel(
             kernels.empty_like(rows),
             self.statistics,

@@ -28,7 +28,7 @@ import numpy as np
 from .. import _kernels as kernels
 from ..autograd import Operation
 from ..operations.promotion import as_operand, floats
-from ..random import Generator, next_draw
+from ..random import Generator, check_generator, next_draw
 from .dropout import laid_out
 from .module import Module
 
@@ -95,8 +95,7 @@ class NoiseModule(Module):
 
     def __init__(self, generator: Generator | None) -> None:
         super().__init__()
-        if not (generator is None or isinstance(generator, Generator)):
-            raise TypeError(f"{type(self).__name__} expects a batten.Generator, got {type(generator).__name__}")
+        check_generator(type(self).__name__, generator)
         self.generator = generator
 
     def _with_noise(self, input: Tensor, scale: float) -> Tensor:

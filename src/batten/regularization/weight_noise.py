@@ -20,7 +20,7 @@ from typing import Any, Self
 from .. import nn
 from ..nn.kinds import PARAMETER
 from ..nn.noise import AddNormal
-from ..random import Generator, next_draw
+from ..random import Generator, check_generator, next_draw
 
 __all__ = ["WeightNoise"]
 
@@ -59,8 +59,7 @@ class WeightNoise:
             raise TypeError(f"WeightNoise expects a module, got {type(model).__name__}")
         if not 0 <= std < math.inf:
             raise ValueError(f"WeightNoise expects a finite std >= 0, got {std}")
-        if not (generator is None or isinstance(generator, Generator)):
-            raise TypeError(f"WeightNoise expects a batten.Generator, got {type(generator).__name__}")
+        check_generator("WeightNoise", generator)
         self.model, self.std, self.generator = model, std, generator
         self.before: list[Callable[..., Any] | None] = []  # forwards of the model's own, one for each block
 
