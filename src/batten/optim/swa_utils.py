@@ -21,8 +21,9 @@ from ..nn import Module
 from ..nn.batch_norm import BatchNormModule
 from ..nn.unchanged import unchanged
 from ..operations.inplace import write
+from .lr_scheduler.averaging import SWALR
 
-__all__ = ["update_bn"]
+__all__ = ["SWALR", "update_bn"]
 
 MARK = -1  # which no variance is
 
