@@ -453,6 +453,97 @@ def test_an_optimizer_of_ones_own(tmp_path):
         plain.step()
 
 
+# ---- hooks ----
+
+
+class Plain(Optimizer):
+    """An optimizer in PyTorch's style."""
+
+    def __init__(self, params, lr=0.5):
+        super().__init__(params, {"lr": lr})
+
+    @batten.no_grad()
+    def step(self, closure=None):
+        for p in self.param_groups[0]["params"]:
+            p -= self.param_groups[0]["lr"] * p.grad
+        return 3
+
+
+class Twice(Plain):
+    """One whose step is two of its base's."""
+
+    def step(self, closure=None):
+        super().step()
+        return super().step(closure)
+
+
+class Inherited(Twice):
+    pass
+
+
+@pytest.mark.parametrize("kind", [*KINDS, Plain, Twice, Inherited])
+def test_hooks_after_a_step(kind):
+    w, calls = batten.ones(2, requires_grad=True), []
+    w.grad = batten.ones(2)
+    optimizer, other = kind([w], lr=0.1), kind([batten.ones(2, requires_grad=True)])
+
+    def note(name):
+        return lambda *args: calls.append((name, w.array.copy(), batten.is_grad_enabled(), *args))
+
+    first = optimizer.register_step_post_hook(note("first"))
+    optimizer.register_step_post_hook(note("second"))
+    result = optimizer.step(None)
+    assert result == (3 if isinstance(optimizer, Plain) else None)
+    assert [(name, args, kwargs) for name, _, _, _, args, kwargs in calls] == [
+        ("first", (optimizer, None), {}),
+        ("second", (optimizer, None), {}),
+    ]
+    for _, then, recorded, called, _, _ in calls:
+        assert called is optimizer and recorded and (then == w.array).all() and (then < 1).all()
+    calls.clear()
+    first.remove()
+    first.remove()
+    with batten.no_grad():
+        optimizer.step(closure=None)
+    assert [(call[0], *call[2:]) for call in calls] == [("second", False, optimizer, (optimizer,), {"closure": None})]
+    calls.clear()
+    w.grad = None
+    other.param_groups[0]["params"][0].grad = batten.ones(2)
+    other.step()
+    assert not calls
+
+
+def test_hooks_may_remove_themselves_and_not_come_after_a_failed_step():
+    w, calls = batten.ones(2, requires_grad=True), []
+    optimizer = SGD([w], lr=0.1)
+    handles = [
+        optimizer.register_step_post_hook(lambda *_, i=i: (calls.append(i), handles[i].remove())) for i in range(3)
+    ]
+    w.grad = batten.ones(2)
+    w.data = batten.ones(3)
+    with pytest.raises(ValueError):
+        optimizer.step()
+    w.data = batten.ones(2)
+    assert calls == []
+    optimizer.step()
+    optimizer.step()
+    assert calls == [0, 1, 2]
+
+
+@pytest.mark.parametrize("kind", [Adam, Plain])
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_copies_have_no_hooks(kind, duplicate):
+    w, calls = batten.ones(2, requires_grad=True), []
+    optimizer = kind([w])
+    optimizer.register_step_post_hook(lambda *_: calls.append("original"))
+    twin = duplicate(optimizer)
+    twin.register_step_post_hook(lambda *_: calls.append("twin"))
+    for each in (optimizer, twin):
+        each.param_groups[0]["params"][0].grad = batten.ones(2)
+        each.step()
+    assert calls == ["original", "twin"]
+
+
 # ---- state ----
 
 

@@ -37,7 +37,7 @@ class RemovableHandle:
     >>> _ = layer(1)
     """
 
-    def __init__(self, hooks: OrderedDict[int, Hook]) -> None:
+    def __init__(self, hooks: OrderedDict[int, Any]) -> None:
         self.hooks = hooks
         self.id = next(numbers)
 

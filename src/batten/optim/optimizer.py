@@ -15,8 +15,9 @@ so that a `state_dict` goes from here to PyTorch and back.
 
 from __future__ import annotations
 
+import functools
 import numbers
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ import numpy as np
 
 from .. import _kernels as kernels
 from ..autograd import Variable, enable_grad, wrap
+from ..nn.hooks import RemovableHandle
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -35,6 +37,20 @@ Arrays = list[np.ndarray]
 Batch = tuple[list["Tensor"], Arrays, Arrays]  # parameters, what they show, and their gradients
 
 COUNT = np.zeros((), np.float32)  # a count of steps has no axes, and this type
+
+
+def with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
+    """A class's `step`, followed by the hooks: where steps call those of their bases, by the outermost alone."""
+
+    @functools.wraps(step)
+    def hooked(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
+        result = step(self, *args, **kwargs)
+        if self.step_hooks and type(self).step is hooked:
+            for hook in list(self.step_hooks.values()):
+                hook(self, (self, *args), kwargs)
+        return result
+
+    return hooked
 
 
 class Optimizer:
@@ -68,6 +84,12 @@ class Optimizer:
 
     state: defaultdict[Any, dict[str, Any]]
     param_groups: list[dict[str, Any]]
+    step_hooks: OrderedDict[int, Callable[..., Any]]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "step" in cls.__dict__:
+            cls.step = with_hooks(cls.step)  # type: ignore[method-assign]
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         if isinstance(params, Variable):
@@ -84,6 +106,7 @@ class Optimizer:
         self.defaults = defaults
         self.state = defaultdict(dict)
         self.param_groups = []
+        self.step_hooks = OrderedDict()
         for group in groups:
             self.add_param_group(group)
 
@@ -110,6 +133,7 @@ class Optimizer:
         array.fill(0)
         return array
 
+    @with_hooks
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step of all parameters that have a gradient; returns what closure, which is called first, returns."""
         loss = None
@@ -148,6 +172,30 @@ class Optimizer:
             kept[name] = found
         new = np.array([not all(name in state for name in names) for state in states], np.uint8) if made else None
         return kept, made, new
+
+    def register_step_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Has `hook(optimizer, args, kwargs)` called after each step, once all parameters have moved.
+
+        Hooks are called in the order in which they came, and not for a step that raises; `args`, which begin with the
+        optimizer, and `kwargs` are what `step` was called with.  Operations are recorded where they were around the
+        step: a hook that changes parameters does so under `no_grad`.  As in PyTorch, copies of an optimizer, and
+        what is pickled of it, have no hooks.
+
+        >>> import batten
+        >>> w = batten.zeros(2, requires_grad=True)
+        >>> optimizer = batten.optim.SGD([w])
+        >>> handle = optimizer.register_step_post_hook(lambda optimizer, args, kwargs: print("stepped"))
+        >>> optimizer.step()
+        stepped
+        >>> handle.remove()
+        >>> optimizer.step()
+        """
+        handle = RemovableHandle(self.step_hooks)
+        self.step_hooks[handle.id] = hook
+        return handle
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "step_hooks": OrderedDict()}
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forgets the gradients of all parameters, or fills them with zeros."""
