@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -224,7 +224,7 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
         raise ValueError(f"dirac_ expects groups that divide the filters, got {groups} for {list(tensor.shape)}")
     weights = np.zeros(tensor.shape, tensor.dtype)
     if tensor.numel():
-        middle = (..., *[size // 2 for size in kernel])
+        middle: tuple[Any, ...] = (..., *[size // 2 for size in kernel])
         weights[middle] = np.tile(np.eye(filters // groups, channels), (groups, 1))
     return tensor.copy_(wrap(weights))
 
