@@ -173,12 +173,20 @@ enum { BATTEN_BYTE_TAPS = 256 }; /* of windows up to this size, a tap's number i
 
 enum { BATTEN_UNIT = 1024 }; /* probe_read has a sum for every so many elements */
 
-/* ---- optimizers (optimizer.c) ---- */
+/* ---- lists of arrays (group.h) ---- */
 
-/* The tensors that one call steps, and how: `count` pointers in each list. */
+/* How many arrays one call goes through, and where each begins if all lie end to end; the last start is the end of
+ * all.  Arrays themselves come as so many pointers. */
 typedef struct {
     size_t count;
-    const size_t *starts; /* where each tensor begins if all lie end to end; the last is the end of all */
+    const size_t *starts;
+} batten_list;
+
+/* ---- optimizers (optimizer.c) ---- */
+
+/* The tensors that one call steps, and how. */
+typedef struct {
+    batten_list list;
     void *const *params;
     const void *const *grads;
     void *const *states[3]; /* what the optimizer remembers of each; NULL for a list that it does without */

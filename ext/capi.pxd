@@ -73,9 +73,11 @@ cdef extern from "batten.h" nogil:
         size_t size "in"[3]                     # `in` is a word of Cython's
         size_t out[3], kernel[3], stride[3], padding[3], dilation[3]
 
-    ctypedef struct batten_group:
+    ctypedef struct batten_list:
         size_t count
         const size_t *starts
+    ctypedef struct batten_group:
+        batten_list list
         void **params
         const void **grads
         void **states[3]
@@ -84,6 +86,7 @@ cdef extern from "batten.h" nogil:
         bint maximize
 
     enum:
+        BATTEN_BLOCK
         BATTEN_TILE_ROWS
         BATTEN_LAYER_ROWS
         BATTEN_BYTE_TAPS

@@ -19,11 +19,8 @@
  * v is of d^2 (Graves 2013).
  *
  * The loops are written so that each element costs one root and one division at
- * most: then they wait for memory, and for nothing else.
- *
- * All tensors are cut as if they lay end to end, into blocks of BLOCK elements, of
- * which every thread takes its share: many small tensors do as well as a big one. */
-#include "kernel.h"
+ * most: then they wait for memory, and for nothing else. */
+#include "group.h"
 #include <tgmath.h>
 
 /* Neighbouring elements of one tensor, and what its group does with them. */
@@ -35,43 +32,8 @@ typedef struct {
     double step;
 } piece;
 
-static size_t elements(const batten_group *group)
+static piece piece_of(const batten_group *group, size_t k, size_t begin, size_t end)
 {
-    return group->starts[group->count];
-}
-
-/* The last tensor that begins at or before a place. */
-static size_t tensor_at(const batten_group *group, size_t place)
-{
-    size_t k = 0, above = group->count;
-    while (above - k > 1) {
-        const size_t middle = (k + above) / 2;
-        if (group->starts[middle] <= place)
-            k = middle;
-        else
-            above = middle;
-    }
-    return k;
-}
-
-static int reaches(const batten_group *group, size_t k, size_t block)
-{
-    return k < group->count && group->starts[k] < (block + 1) * BLOCK;
-}
-
-/* Where a cut at a place goes through the k-th tensor: at a multiple of LINE elements,
- * so that its loops see whole lines of memory whatever lies before it. */
-static size_t cut(const batten_group *group, size_t k, size_t place)
-{
-    enum { LINE = 64 };
-    const size_t start = group->starts[k], end = group->starts[k + 1];
-    return place >= end ? end - start : place <= start ? 0 : (place - start) / LINE * LINE;
-}
-
-/* What a block has of the k-th tensor. */
-static piece piece_of(const batten_group *group, size_t k, size_t block)
-{
-    const size_t begin = cut(group, k, block * BLOCK), end = cut(group, k, (block + 1) * BLOCK);
     piece p = {.n = end - begin, .w = (real *)group->params[k] + begin, .g = (const real *)group->grads[k] + begin};
     for (int i = 0; i < 3; i++)
         p.states[i] = group->states[i] ? (real *)group->states[i][k] + begin : NULL;
@@ -81,18 +43,12 @@ static piece piece_of(const batten_group *group, size_t k, size_t block)
 }
 
 /* Makes a call for each piece p, of the k-th tensor; work is for one element. */
-#define EACH_PIECE(work, call) \
-    PARALLEL((work) * elements(group), for (size_t block = 0; block < blocks_of(elements(group), BLOCK); block++) { \
-        for (size_t k = tensor_at(group, block * BLOCK); reaches(group, k, block); k++) { \
-            const piece p = piece_of(group, k, block); \
-            call; \
-        } \
-    })
+#define EACH_PIECE(work, call) EACH_STRETCH(&group->list, work, const piece p = piece_of(group, k, begin, end); call)
 
 /* Every tensor is about to make its next step. */
 static void count_step(const batten_group *group)
 {
-    for (size_t k = 0; k < group->count; k++)
+    for (size_t k = 0; k < group->list.count; k++)
         *group->steps[k] += 1;
 }
 
@@ -158,7 +114,7 @@ void KERNEL(adam)(const batten_group *group, double beta1, double beta2, double 
 {
     const real shrink = (real)(1 - group->lr * decoupled_weight_decay);
     count_step(group);
-    const adam_scale usual = scale_of(group, group->count ? *group->steps[0] : 1, beta1, beta2, eps);
+    const adam_scale usual = scale_of(group, group->list.count ? *group->steps[0] : 1, beta1, beta2, eps);
     EACH_PIECE(4, adam_piece(p, p.step == usual.step ? usual : scale_of(group, p.step, beta1, beta2, eps), (real)beta2,
                              (real)(1 - beta1), (real)(1 - beta2), shrink));
 }

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from batten import _kernels as kernels
+from trials import trials
 
 # m, n, k: read where they lie, packed, of a few rows or columns, several steps of k, and left-overs of every tile.
 SHAPES = [
@@ -55,8 +56,8 @@ def hard(kind, m, n, k, name):
     return a, b, a.astype(wide) @ b.astype(wide), bound
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("kind", ["normal", "large mean", "cancelling", "of all sizes"])
+@trials("form", FORMS)
+@trials("kind", ["normal", "large mean", "cancelling", "of all sizes"])
 @pytest.mark.parametrize("m, n, k", SHAPES)
 def test_the_error_is_bounded_as_theory_says(m, n, k, kind, form, dtype, isa):
     """|c - a b| <= γ_k |a| |b|,  γ_k = k u / (1 - k u), whatever the order of the terms (Higham 2002, section 3.5)."""
@@ -64,7 +65,7 @@ def test_the_error_is_bounded_as_theory_says(m, n, k, kind, form, dtype, isa):
     assert (np.abs(product(a, b, form) - exact) <= bound).all()
 
 
-@pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
+@trials("special", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("m, n, k", SHAPES)
 def test_nan_and_infinity_propagate_as_in_numpy(m, n, k, special, rng, dtype, isa):
     a, b = rng.standard_normal((m, k)).astype(dtype), rng.standard_normal((k, n)).astype(dtype)
@@ -101,7 +102,7 @@ def test_without_beta_the_output_is_not_read(m, n, k, rng, dtype, isa):
     np.testing.assert_array_equal(kernels.gemm(c, a * 0, b, alpha=1, beta=0.5), np.full((m, n), 0.5, dtype))
 
 
-@pytest.mark.parametrize("form", FORMS)
+@trials("form", FORMS)
 @pytest.mark.parametrize("m, n, k", SHAPES)
 def test_a_row_alone_gives_the_same_bits(m, n, k, form, rng, dtype, isa, threads):
     a, b = rng.standard_normal((m, k)).astype(dtype), rng.standard_normal((k, n)).astype(dtype)
@@ -116,7 +117,7 @@ def test_a_row_alone_gives_the_same_bits(m, n, k, form, rng, dtype, isa, threads
 # ---- the mean and the variance of a sum of independent terms ----
 
 
-@pytest.mark.parametrize("form", FORMS)
+@trials("form", FORMS)
 @pytest.mark.parametrize("m, n, k", [*SHAPES, (3, 4, 0), (3, 0, 4), (0, 3, 4)])
 def test_squares_are_the_product_of_squares(m, n, k, form, rng, dtype, isa, threads):
     """Bit for bit those of two products."""

@@ -11,6 +11,7 @@ import pytest
 
 from batten import _kernels as kernels
 from cases import CASES, SIZES
+from trials import trials
 
 pytestmark = pytest.mark.kernels
 each_kernel = pytest.mark.parametrize("name", sorted(CASES))
@@ -21,13 +22,13 @@ def test_every_kernel_has_a_row():
 
 
 @each_kernel
-@pytest.mark.parametrize("size", SIZES)
+@trials("size", SIZES)
 def test_against_numpy(name, size, dtype, isa, rng):
     CASES[name](rng, dtype, size).check(dtype)
 
 
 @each_kernel
-@pytest.mark.parametrize("size", ["odd", "large"])
+@trials("size", ["odd", "large"])
 def test_same_bits_for_any_number_of_threads(name, size, dtype, isa, rng, threads):
     case = CASES[name](rng, dtype, size)
     results = []

@@ -18,6 +18,7 @@ import batten.nn.functional as F  # noqa: N812
 from batten import nn
 from batten.nn.dropout import ALPHA
 from batten.nn.unchanged import unchanged
+from trials import trials
 
 LAYERS = [nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout]
 SCALED = [nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d]
@@ -66,8 +67,8 @@ LAYOUTS = {
 }
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("p", [0.0, 0.3, 0.5, 1.0])
+@trials("layout", LAYOUTS)
+@trials("p", [0.0, 0.3, 0.5, 1.0])
 @pytest.mark.parametrize(("kind", "shape"), [(kind, shape) for kind in LAYERS for shape in SHAPES[kind]])
 def test_a_layer_is_its_definition_with_the_mask_that_it_shows(kind, shape, p, layout, rng, dtype):
     layer = kind(p)

@@ -14,6 +14,7 @@ import batten.nn.functional as F  # noqa: N812
 from batten import _kernels as kernels
 from batten import nn
 from parity import assert_close, assert_like_torch
+from trials import trials
 
 SIZES = {1: (11,), 2: (7, 10), 3: (5, 6, 7)}
 each_rank = pytest.mark.parametrize("axes", SIZES)
@@ -62,9 +63,9 @@ def test_largest_elements_are_torchs(rng, dtype, axes, kernel, stride, padding, 
 
 @each_rank
 @pytest.mark.parametrize(("kernel", "stride", "padding"), WINDOWS)
-@pytest.mark.parametrize("ceil_mode", [False, True])
-@pytest.mark.parametrize("count_include_pad", [False, True])
-@pytest.mark.parametrize("divisor", [None, 5, -2])
+@trials("ceil_mode", [False, True])
+@trials("count_include_pad", [False, True])
+@trials("divisor", [None, 5, -2])
 def test_averages_are_torchs(rng, dtype, axes, kernel, stride, padding, ceil_mode, count_include_pad, divisor):
     override = () if axes == 1 else (divisor,)
     x = images(rng, axes, dtype)
@@ -72,8 +73,8 @@ def test_averages_are_torchs(rng, dtype, axes, kernel, stride, padding, ceil_mod
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (4, 4), (5, 8), (33, 17)], ids=str)
-@pytest.mark.parametrize("channels", [1, 3, 20, 64, 70])
-@pytest.mark.parametrize("batch", [0, 1, 3])
+@trials("channels", [1, 3, 20, 64, 70])
+@trials("batch", [0, 1, 3])
 def test_sizes(rng, dtype, size, channels, batch):
     x = images(rng, 2, dtype, batch, channels, size)
     assert_same("max_pool2d", x, 3, 2, 1)

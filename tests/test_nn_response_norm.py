@@ -14,6 +14,7 @@ import batten.nn.functional as F  # noqa: N812
 from batten import _kernels as kernels
 from batten import nn
 from parity import TOLERANCE, assert_like_torch
+from trials import trials
 
 SHAPES = [(2, 7, 3), (3, 64, 5), (2, 5, 4, 3), (1, 1, 2, 2), (2, 67, 3, 3), (1, 9, 2, 3, 2), (2, 600, 3), (5, 2, 9)]
 SIZES = [1, 2, 3, 4, 5, 8, 17, 40]
@@ -39,8 +40,8 @@ def gradient(dy, x, size, alpha, beta, k):
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("beta", [0.75, 0.3])
+@trials("size", SIZES)
+@trials("beta", [0.75, 0.3])
 def test_it_is_its_definition(rng, dtype, isa, shape, size, beta):
     x, dy = (3 * rng.standard_normal((2, *shape))).astype(dtype)
     leaf = batten.tensor(x, requires_grad=True)

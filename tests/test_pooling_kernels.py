@@ -7,6 +7,7 @@ import pytest
 
 from batten import _kernels as kernels
 from cases.pooling import each_window, given_back, taken_by
+from trials import trials
 
 # One more and one less than the lanes of every type and instruction set, and than a few vectors of them.
 CHANNELS = [1, 2, 3, 4, 5, 8, 9, 15, 16, 20, 33, 50, 64, 65, 129]
@@ -44,7 +45,7 @@ def images(rng, windows, channels, dtype, n=2):
 
 
 @each_windows
-@pytest.mark.parametrize("channels", CHANNELS)
+@trials("channels", CHANNELS)
 def test_largest_elements(rng, dtype, isa, windows, channels):
     x, axes, given = images(rng, windows, channels, dtype), axes_of(windows), three(windows)
     if not all(all(axis) for axis in axes):
@@ -65,8 +66,8 @@ def test_largest_elements(rng, dtype, isa, windows, channels):
 
 
 @each_windows
-@pytest.mark.parametrize("channels", CHANNELS)
-@pytest.mark.parametrize("divisor", [0, 3])
+@trials("channels", CHANNELS)
+@trials("divisor", [0, 3])
 def test_averages(rng, dtype, isa, windows, channels, divisor):
     size, kernel, stride, padding, _ = windows
     windows = (size, kernel, stride, [min(p, k // 2) for p, k in zip(padding, kernel, strict=True)], (1, 1))

@@ -490,9 +490,9 @@ class Conv(Module):
 
     def reset_parameters(self) -> None:
         """Draws weight and bias anew."""
-        init.kaiming_uniform_(self.weight, a=math.sqrt(5))  # as in Linear
+        bound = 1 / math.sqrt(init.fans(self.weight)[0] or math.inf)  # as in Linear
+        init.uniform_(self.weight, -bound, bound)
         if self.bias is not None:
-            bound = 1 / math.sqrt(init.fans(self.weight)[0] or math.inf)
             init.uniform_(self.bias, -bound, bound)
 
     def forward(self, input: Tensor) -> Tensor:

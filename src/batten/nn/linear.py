@@ -185,9 +185,9 @@ class Linear(Module):
 
     def reset_parameters(self) -> None:
         """Draws weight and bias anew."""
-        init.kaiming_uniform_(self.weight, a=math.sqrt(5))  # bound: gain √(3 / in) with gain² = 2 / (1 + 5)
+        bound = 1 / math.sqrt(self.in_features or math.inf)  # that of init.kaiming_uniform_ with a = √5
+        init.uniform_(self.weight, -bound, bound)
         if self.bias is not None:
-            bound = 1 / math.sqrt(self.in_features or math.inf)
             init.uniform_(self.bias, -bound, bound)
 
     def forward(self, input: Tensor) -> Tensor:
