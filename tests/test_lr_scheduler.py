@@ -611,7 +611,7 @@ def test_what_is_saved_of_functions():
 
     before = schedule.state_dict()
     for key, state in (("lr_lambdas", [None]), ("last_epoch", 3)):
-        with pytest.raises((ValueError, KeyError), match="LambdaLR expects 2 states as lr_lambdas, got 1|lr_lambdas"):
+        with pytest.raises((ValueError, KeyError), match=r"LambdaLR expects 2 states as lr_lambdas, got 1|lr_lambdas"):
             schedule.load_state_dict({"gamma": 1, key: state})
     sequence = constant_then_exponential(optimizer)
     with pytest.raises(ValueError, match="SequentialLR expects 2 states as _schedulers, got 1"):
