@@ -194,7 +194,7 @@ def lerp_(averages: Sequence[Tensor], xs: Sequence[Tensor], weight: float) -> No
             copy_(average, average + weight * (x - average))
         return
     arrays = [without_gaps(average.array) for average in averages]
-    kernels.lerp_list(arrays, [laid_out_like(y, x.array) for y, x in zip(arrays, xs, strict=True)], weight)
+    kernels.lerp_all(arrays, [laid_out_like(y, x.array) for y, x in zip(arrays, xs, strict=True)], weight)
     for average, array in zip(averages, arrays, strict=True):
         if average.array is not array:
             np.copyto(average.array, array)
