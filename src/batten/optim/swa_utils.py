@@ -29,7 +29,7 @@ from ..nn import Module
 from ..nn.batch_norm import BatchNormModule
 from ..nn.unchanged import unchanged
 from ..operations.inplace import copy_, write
-from .optimizer import laid_out_like, without_gaps
+from .lists import laid_out_like, settle, without_gaps
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -195,10 +195,7 @@ def lerp_(averages: Sequence[Tensor], xs: Sequence[Tensor], weight: float) -> No
         return
     arrays = [without_gaps(average.array) for average in averages]
     kernels.lerp_all(arrays, [laid_out_like(y, x.array) for y, x in zip(arrays, xs, strict=True)], weight)
-    for average, array in zip(averages, arrays, strict=True):
-        if average.array is not array:
-            np.copyto(average.array, array)
-        average.version[0] += 1
+    settle(list(averages), arrays)
 
 
 # ---- population statistics ----
