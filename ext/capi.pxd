@@ -86,6 +86,7 @@ cdef extern from "batten.h" nogil:
         bint maximize
 
     enum:
+        BATTEN_BLOCK
         BATTEN_TILE_ROWS
         BATTEN_LAYER_ROWS
         BATTEN_BYTE_TAPS
