@@ -6,5 +6,6 @@ from .adagrad import Adagrad as Adagrad
 from .adam import Adam as Adam
 from .adam import AdamW as AdamW
 from .optimizer import Optimizer as Optimizer
+from .projected import Projected as Projected
 from .rmsprop import RMSprop as RMSprop
 from .sgd import SGD as SGD

@@ -310,7 +310,12 @@ def slack(batches: Sequence[Batch]) -> float:
 
 def squares(batches: Sequence[Batch]) -> float:
     """‖θ‖²"""
-    return math.fsum(kernels.sum_squares(batch.arrays) for batch in batches)
+    lists = [batch.arrays for batch in batches]
+    size = sum(float(kernels.power_sums(np.empty(len(arrays)), arrays, 2).sum()) for arrays in lists)
+    if size < math.inf:
+        return size
+    # There may be squares beyond float32.
+    return sum(float(np.square(w, dtype=np.float64).sum()) for arrays in lists for w in arrays)
 
 
 def excess(lists: Sequence[Arrays], t: float) -> tuple[float, float]:
