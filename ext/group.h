@@ -41,7 +41,8 @@ static inline size_t cut(const batten_list *list, size_t k, size_t place)
     return place >= end ? end - start : place <= start ? 0 : (place - start) / LINE * LINE;
 }
 
-/* Makes a call for each stretch, the elements from begin to end of the k-th array; work is for one element. */
+/* Makes a call for each stretch, the elements from begin to end of the k-th array; work is for one element.  Its
+ * number, block + k, is no other's and below blocks + count; those of one array follow one another. */
 #define EACH_STRETCH(list, work, ...) \
     PARALLEL((work) * elements(list), for (size_t block = 0; block < blocks_of(elements(list), BLOCK); block++) { \
         for (size_t k = array_at(list, block * BLOCK); reaches(list, k, block); k++) { \

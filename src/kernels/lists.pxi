@@ -56,6 +56,10 @@ cdef class Lists:
         """All are taken: what is written must be apart from all else."""
         return separate(self.first, self.spans - self.first)
 
+    cdef size_t stretches(self):
+        """How many pieces of arrays a kernel may have a number for."""
+        return self.list.starts[self.list.count] // capi.BATTEN_BLOCK + 1 + self.list.count
+
     def __dealloc__(self):
         if self.scratch is not NULL:
             capi.batten_release(self.scratch, self.bytes)
@@ -83,3 +87,37 @@ def lie_alike(list models not None, list arrays not None):
                 or not same_layout(x, model) or not without_gaps(model):
             return False
     return True
+
+
+def power_sums(cnp.ndarray sums not None, list arrays not None, double p):
+    """sums[k], float64 = the sum of |x|^p over the k-th array; for p = inf the greatest |x| or 0, for -inf the least"""
+    cdef Lists lists = Lists()
+    cdef void **pointers
+    cdef double *scratch
+    cdef size_t bytes
+    lists.begin(arrays, 1)
+    pointers = lists.take(arrays, arrays, False)
+    if output(sums) != capi.BATTEN_F64 or sums.ndim != 1 or <size_t>sums.shape[0] != lists.list.count:
+        raise ValueError(f"expected float64[{lists.list.count}] for the sums, got {show(sums)}")
+    contiguous(sums)
+    for x in arrays:
+        disjoint(sums, x)
+    bytes = lists.stretches() * sizeof(double)
+    scratch = <double *>borrow(bytes)
+    with nogil:
+        capi.batten_power_sums(lists.type, <double *>cnp.PyArray_DATA(sums), <const void **>pointers, &lists.list, p,
+                               scratch)
+        capi.batten_release(scratch, bytes)
+    return sums
+
+
+def scale_all(list arrays not None, double factor):
+    """Multiplies all arrays by a factor."""
+    cdef Lists lists = Lists()
+    cdef void **pointers
+    lists.begin(arrays, 1)
+    pointers = lists.take(arrays, arrays, True)
+    lists.end()
+    with nogil:
+        capi.batten_scale_all(lists.type, pointers, &lists.list, factor)
+    return arrays

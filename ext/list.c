@@ -1,0 +1,87 @@
+/* What is done to all arrays of a list alike.
+ *
+ *     power_sums    s[k] = sum_i |x[k][i]|^p;  for p = inf the greatest |x[k][i]|, for -inf the least
+ *     scale_all     x[k][i] *= factor
+ *
+ * Norms are roots of such sums, of each array or of all together. */
+#include "elementary.h"
+#include "group.h"
+#include "sum.h"
+
+/* The larger of two numbers, NaN if one is. */
+static inline real larger(real x, real y)
+{
+    return x > y || x != x ? x : y;
+}
+
+/* The greatest sign |x|, not below `least`. */
+static real greatest(const real *x, size_t n, real sign, real least)
+{
+    real lanes[LANES];
+    for (size_t lane = 0; lane < LANES; lane++)
+        lanes[lane] = least;
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        PRAGMA(omp simd)
+        for (size_t lane = 0; lane < LANES; lane++)
+            lanes[lane] = larger(sign * fabs(x[i + lane]), lanes[lane]);
+    }
+    for (; i < n; i++)
+        least = larger(sign * fabs(x[i]), least);
+    for (size_t lane = 0; lane < LANES; lane++)
+        least = larger(lanes[lane], least);
+    return least;
+}
+
+/* The terms of the usual powers wait for memory; any other costs a logarithm and an exponential. */
+static double power_sum(const real *x, size_t n, double p)
+{
+    double total = 0;
+    const real power = (real)p;
+    if (p == 1)
+        ADD_ROW(total, n, fabs(x[at]));
+    else if (p == 2)
+        ADD_ROW(total, n, x[at] * x[at]);
+    else if (p == 0)
+        ADD_ROW(total, n, (real)(x[at] != 0));
+    else if (isinf(p))
+        return p > 0 ? greatest(x, n, 1, 0) : -greatest(x, n, -1, -INFINITY);
+    else
+        ADD_ROW(total, n, exp_of(power * log_of(fabs(x[at]))));
+    return total;
+}
+
+/* Puts together what has been found of the stretches of the k-th array. */
+static double joined(const batten_list *list, size_t k, const double *parts, double p)
+{
+    double total = p < 0 && isinf(p) ? INFINITY : 0;
+    for (size_t block = list->starts[k] / BLOCK; block < blocks_of(list->starts[k + 1], BLOCK); block++) {
+        const double part = parts[block + k];
+        if (!isinf(p))
+            total += part;
+        else if ((p > 0 ? part > total : part < total) || part != part)
+            total = part;
+    }
+    return total;
+}
+
+/* scratch: a double for each stretch. */
+void KERNEL(power_sums)(double *sums, const void *const *arrays, const batten_list *list, double p, double *scratch)
+{
+    EACH_STRETCH(list, p == 1 || p == 2 ? 1 : 16,
+                 scratch[block + k] = power_sum((const real *)arrays[k] + begin, end - begin, p));
+    for (size_t k = 0; k < list->count; k++)
+        sums[k] = joined(list, k, scratch, p);
+}
+
+static void scale_stretch(real *x, size_t n, real factor)
+{
+    PRAGMA(omp simd)
+    for (size_t i = 0; i < n; i++)
+        x[i] *= factor;
+}
+
+void KERNEL(scale_all)(void *const *arrays, const batten_list *list, double factor)
+{
+    EACH_STRETCH(list, 1, scale_stretch((real *)arrays[k] + begin, end - begin, (real)factor));
+}
