@@ -1,22 +1,20 @@
-/* The nearest points of sets, in the place of what they are nearest to: all arrays of a list in one call.
+/* The nearest points of sets, which take the place of what they are nearest to: all arrays of a list in one call.
  *
  *     norms      x[i] *= most / |x[i]|  where |x[i]| > most,  least / |x[i]|  where |x[i]| < least
  *     simplex    x[i][j] = max(x[i][j] - t[i], 0),  with the t[i] for which row i has the sum 1
  *     l1 ball    x = sign(x) max(|x| - t, 0),  with the t for which the sum of |x| is the radius
  *     box        x = min(max(x, lo), hi)
  *
- * t is the root of the excess e(t) = sum max(x - t, 0) less what it is to be, which is convex and made of straight
- * pieces: Newton's method goes up to the root from below, and reaches it when the next piece is the same as the last
- * (Michelot 1986; Condat 2016 compares the ways to get there).  Nothing is sorted.  In the last step x - t is
- * at hand for every element, and what is still missing of t is taken from it, not added to t, where it would be
- * rounded off: so the sum comes out right where x is much larger than it.
+ * The excess e(t) = sum max(x - t, 0) is convex and made of straight pieces.  So Newton's method, begun below the t at
+ * which it has the value asked for, goes up and not beyond, and is there when no further element falls below t
+ * (Michelot 1986; Condat 2016 compares the ways): t is exact, and nothing is sorted.  What rounding leaves
+ * missing of t is taken from each x - t, as t itself may be too large to take it up.
  *
- * Sums are in double, in LANES lanes, whose order depends on lengths alone.  What rounding has left beside a set is as
- * good as in it and is not moved: who is projected twice is where he was after the first time.  What is not
- * finite has no nearest point, and stays as well.
+ * Sums are in double, in LANES lanes, in an order that depends on lengths alone.  A row that only rounding has put
+ * beside the set is not moved, so that projecting twice is projecting once; nor is one with NaN or an infinite
+ * norm, to which nothing is nearest.
  *
- * Rows are those of the first axis, which is the outermost in memory; each belongs to the thread in whose stretch it
- * begins. */
+ * Rows are along the first axis, the outermost in memory.  Each belongs to the thread in whose stretch it begins. */
 #include "group.h"
 #include "sum.h"
 #include <float.h>
@@ -24,9 +22,10 @@
 #define SLACK (8 * (sizeof(real) == sizeof(float) ? FLT_EPSILON : DBL_EPSILON))
 
 /* Makes a call for each row of the arrays, a pointer and a length. */
-#define EACH_ROW(work, call)                                                                             \
-    EACH_STRETCH(list, work, if (begin < end) for (size_t n = cols[k], i = blocks_of(begin, n); i * n < end; i++) \
-                                 call((real *)arrays[k] + i * n, n))
+#define EACH_ROW(work, call)                                                                          \
+    EACH_STRETCH(list, work,                                                                          \
+                 if (begin < end) for (size_t n = cols[k], i = blocks_of(begin, n); i * n < end; i++) \
+                     call((real *)arrays[k] + i * n, n))
 
 static inline double sum_doubles(double *lanes)
 {
@@ -91,7 +90,7 @@ void KERNEL(limit_norms)(void *const *arrays, const size_t *cols, const batten_l
 
 /* ---- the simplex and the l1 ball ---- */
 
-/* e(t), and of how many elements. */
+/* e(t), and of how many elements.  NaN is in the sum. */
 typedef struct {
     double sum, count;
 } excess;
@@ -102,26 +101,33 @@ static inline __attribute__((always_inline)) double above(real x, int absolute, 
     return (absolute ? fabs((double)x) : x - from) - t;
 }
 
+/* Few terms are added one after the other, as what is then missing of t is no better than the sum. */
 static inline __attribute__((always_inline)) excess excess_of(const real *x, size_t n, int absolute, double from,
                                                               double t)
 {
-    double sums[LANES] = {0}, counts[LANES] = {0};
-    excess rest = {0, 0};
-    size_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        PRAGMA(omp simd)
-        for (size_t lane = 0; lane < LANES; lane++) {
-            const double v = above(x[i + lane], absolute, from, t);
-            sums[lane] += v > 0 ? v : 0;
+    enum { SHORT = 256 };
+    excess total = {0, 0};
+    for (size_t begin = 0; begin < n; begin += SHORT) {
+        const size_t end = smaller(begin + SHORT, n);
+        double sums[LANES] = {0}, counts[LANES] = {0};
+        size_t i = begin;
+        for (; i + LANES <= end; i += LANES) {
+            PRAGMA(omp simd)
+            for (size_t lane = 0; lane < LANES; lane++) {
+                const double v = above(x[i + lane], absolute, from, t);
+                sums[lane] += v <= 0 ? 0 : v;
+                counts[lane] += v > 0 ? 1 : 0;
+            }
+        }
+        for (size_t lane = 0; i < end; i++, lane++) {
+            const double v = above(x[i], absolute, from, t);
+            sums[lane] += v <= 0 ? 0 : v;
             counts[lane] += v > 0 ? 1 : 0;
         }
+        total.sum += sum_doubles(sums);
+        total.count += sum_doubles(counts);
     }
-    for (; i < n; i++) {
-        const double v = above(x[i], absolute, from, t);
-        rest.sum += v > 0 ? v : 0;
-        rest.count += v > 0 ? 1 : 0;
-    }
-    return (excess){sum_doubles(sums) + rest.sum, sum_doubles(counts) + rest.count};
+    return total;
 }
 
 static void project_to_simplex(real *x, size_t n)
@@ -165,9 +171,14 @@ void KERNEL(excess)(double *result, double *partial, void *const *arrays, const 
         partial[i] = 0;
     EACH_STRETCH(list, 2, const excess e = excess_of((const real *)arrays[k] + begin, end - begin, 1, 0, t);
                  partial[2 * block] += e.sum; partial[2 * block + 1] += e.count);
+    double lost = 0; /* of the sum, by rounding (Kahan 1965) */
     result[0] = result[1] = 0;
-    for (size_t i = 0; i < sums; i++)
-        result[i % 2] += partial[i];
+    for (size_t i = 0; i < sums; i += 2) {
+        const double term = partial[i] - lost, sum = result[0] + term;
+        lost = (sum - result[0]) - term;
+        result[0] = sum;
+        result[1] += partial[i + 1];
+    }
 }
 
 static void shrink_piece(real *x, size_t n, double t, double missing)

@@ -11,7 +11,12 @@ from batten import _kernels as kernels
 
 from . import Case
 
-SHAPES = {"empty": [(0, 3), (2, 0)], "one": [(1,), (1, 1)], "odd": [(5, 37), (3, 2, 9)], "large": [(2, 50_011), (501, 203)]}
+SHAPES = {
+    "empty": [(0, 3), (2, 0)],
+    "one": [(1,), (1, 1)],
+    "odd": [(5, 37), (3, 2, 9)],
+    "large": [(2, 50_011), (501, 203)],
+}
 
 
 def row(kernel, project, rng, dtype, size, *, tolerance=4):
@@ -32,7 +37,7 @@ def limited(x):
 
 @by_rows
 def onto_simplex(x):
-    """By sorting (Held, Wolfe & Crowder 1974): with k elements left, t is their mean less 1 / k, and the smallest exceeds it."""
+    """By sorting (Held, Wolfe & Crowder 1974): t is a mean of k elements less 1 / k, which all of them exceed."""
     falling = -np.sort(-x, axis=1)
     t = (np.cumsum(falling, axis=1) - 1) / np.arange(1, x.shape[1] + 1)
     left = (falling > t).sum(axis=1, keepdims=True)

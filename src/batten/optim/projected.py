@@ -29,13 +29,12 @@ class Constraint(Protocol):
 class Projected(Optimizer):
     """An optimizer after each of whose steps `constraint.project(params)` is called.
 
-    `constraint` is one of `regularization.constraints`, `regularization.Shrink`, or anything else with such a method,
-    which gets the optimizer's `variables` as pairs (name, tensor).  Groups, options and state are those of `optimizer`,
-    which goes on as before and should not be stepped itself; schedules take either of the two, a `state_dict` fits both.
-    Several constraints are one Projected in another: the inner one is first, and only the outer one surely holds.
+    `constraint` is one of `regularization.constraints`, `regularization.Shrink`, or anything else with such a method.
+    It gets the parameters that require a gradient, as pairs (name, tensor): see `constraint.attach`, which does the
+    same by a hook.  But hooks are not in copies and pickles of an optimizer, and the constraint of a Projected is.
 
-    As after `constraint.attach(optimizer)`, parameters move with the first step, not before.  But hooks are left behind
-    where an optimizer is copied or pickled: this is kept.
+    Groups, options and state are those of `optimizer`: a schedule may be of either, and a `state_dict` fits both.  For
+    several constraints, put one Projected into another; the outer one has the last word.
 
     TypeError unless optimizer is an Optimizer and constraint has a method `project`.
 
@@ -58,7 +57,7 @@ class Projected(Optimizer):
         self.step_hooks = OrderedDict()
 
     @property
-    def defaults(self) -> dict[str, Any]:
+    def defaults(self) -> dict[str, Any]:  # type: ignore[override]
         return self.optimizer.defaults
 
     @property

@@ -25,11 +25,11 @@ Named = list[tuple[str, "Tensor"]]
 
 
 class AfterStep:
-    """A change of parameters in place that follows each step: a subclass defines `change(params)`, of pairs (name, tensor).
+    """A change of parameters that follows each step: a subclass defines `change(params)`, of pairs (name, tensor).
 
-    `where(name, parameter)` says which parameters it is for.  None is all of them; or, where the class says `weights`,
-    those with two or more axes that belong to no normalization layer, which only a model can tell: of a bare list, all
-    with two or more axes.
+    `where(name, parameter)` says which parameters are changed.  None is all of them; or, if the class is for `weights`,
+    those with two or more axes.  Of a model, but not of an optimizer, which knows no layers, the parameters of
+    normalizations are then left out as well.
 
     >>> import batten
     >>> class Binary(AfterStep):
@@ -56,20 +56,21 @@ class AfterStep:
 
     @no_grad()
     def project(self, params: Parameters) -> None:
-        """Changes parameters by hand: those of a module, a tensor, or an iterable of tensors or pairs (name, tensor).
+        """Changes the parameters of a module, a tensor, or an iterable of tensors or pairs (name, tensor), at once.
 
-        All that `where` chooses are changed, frozen ones, too.  ValueError if it chooses none.
+        All that `where` chooses are changed, frozen or not.  ValueError if it chooses none.
         """
         self.change(chosen(params, self.where, weights=self.weights))
 
     def attach(self, optimizer: Optimizer) -> RemovableHandle:
         """Has this done after each step from now on, until `remove()` of what is returned.
 
-        The parameters are those that the optimizer has at that moment and that require a gradient, also if they had none
-        in this step.  A frozen one is a constant of the problem: it does not move, and counts for nothing.  Names
-        are those that the optimizer was given with its parameters, else their numbers.  Nothing moves before the first
-        step; `project(model)` has a model begin within a constraint.  Copies of an optimizer have no hooks,
-        and so none of this; `optim.Projected` is kept.
+        Nothing moves before the first step: use `project` for a model that is to begin within a constraint.  The
+        parameters are those that the optimizer then has, whether or not there was a gradient in this step.  Frozen
+        ones, which require none, are constants of the problem: they do not move, and do not count.  Names for `where`
+        are those that the optimizer was given, or else numbers, "0" for the first parameter.
+
+        This is a hook, and so it is not in copies and pickles of the optimizer; that of `optim.Projected` is.
         """
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"{type(self).__name__} is attached to an Optimizer, got {type(optimizer).__name__}")
@@ -82,7 +83,9 @@ class AfterStep:
 
     def __repr__(self) -> str:
         where = [] if self.where is None else ["where"]
-        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)}' for name in [*self.options, *where])})"
+        return (
+            f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)}' for name in [*self.options, *where])})"
+        )
 
 
 class Batch:
@@ -116,7 +119,7 @@ def by_type(params: Named, views: Sequence[np.ndarray] | None = None) -> list[Ba
 
 def number(kind: object, name: str, value: Any, most: float = math.inf) -> Any:
     """A number from nought to `most`."""
-    if not isinstance(value, numbers.Real) or not 0 <= value <= most or value == math.inf:
+    if not isinstance(value, numbers.Real) or not 0 <= float(value) <= most or value == math.inf:
         bounds = "a finite number >= 0" if most == math.inf else f"a number from 0 to {most}"
         raise ValueError(f"{type(kind).__name__} expects {name} as {bounds}, got {value!r}")
     return value

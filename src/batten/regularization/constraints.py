@@ -8,13 +8,13 @@ After each step of an optimizer its parameters are moved to the nearest point of
     optim.Projected(optimizer, constraint)          an optimizer with the constraint in it
     constraint.project(model)                       once, by hand
 
-A point of the set is left as it is, bit by bit, and so is one that only rounding has put beside it: so the projection of
-a projection changes nothing.  Results are in the set but for rounding, and are the same for any number of threads.  What has no
-nearest point, as a norm or a parameter of it is not finite, is left as it is.
+The projections are exact.  They leave a point of the set as it is, bit by bit, and one that is beside it by no more
+than rounding, so that projecting twice is projecting once.  Where a norm is NaN or infinite no point is nearest: such
+parameters, or such groups of them, stay as they are, for everybody to see.
 
-Which parameters: see `AfterStep`.  Groups are along an axis `dim`, as in PyTorch's `renorm` and `weight_norm`: one for
-each index along it.  dim=0 is the incoming weights of each unit of a Linear, or of each filter of a Conv.  A negative
-one counts from the end.  ValueError for a parameter without such an axis.
+`MaxNorm`, `UnitNorm` and `Simplex` are for groups of weights, one for each index along an axis `dim`, as in PyTorch's
+`renorm` and `weight_norm`.  With dim=0 a group is what comes into a unit of a Linear, or a filter of a Conv.  Negative
+axes count from the end.  ValueError for a parameter without such an axis.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ SAMPLE = 4096  # elements from which the l1 ball's threshold is guessed
 class L2Ball(AfterStep):
     """‖θ‖² <= r, over all parameters together: a ball of radius √r.  P(θ) = θ min(1, √(r / ‖θ‖²)).
 
-    Its weights are of all parameters, biases too, or of those that `where` chooses.  It is the hard form of the penalty
-    λ‖θ‖²: where the minimum of L under the constraint is on the sphere, it is also the minimum of L + λ* ‖θ‖², without a
-    constraint, for the λ* that `multiplier` finds (Karush-Kuhn-Tucker; for convex L).
+    θ is all parameters, biases too, or those that `where` chooses.  For convex L this is the hard form of the penalty
+    λ‖θ‖²: the minimum of L in the ball is also that of L + λ*‖θ‖² anywhere, with the λ* that `multiplier` finds (Karush
+    1939; Kuhn & Tucker 1951).
 
     ValueError unless r is finite and at least 0.
 
@@ -76,14 +76,14 @@ class L2Ball(AfterStep):
                 batch.put_back()
 
     def multiplier(self, params: Parameters = None) -> float:
-        """λ* = max(0, -⟨g, θ⟩ / (2‖θ‖²)), where g in `.grad` is the gradient of the loss over all data; 0 inside of the ball.
+        """λ* = max(0, -⟨g, θ⟩ / (2‖θ‖²)) on the sphere, 0 inside; g in `.grad` is to be the gradient over all data.
 
-        θ are the parameters that were projected last, after a step of the optimizer that this is attached to, or the
-        given ones.  At the minimum under the constraint, g = -2 λ* θ, and so L + λ*‖θ‖² has no slope there.  Before, λ* is the
-        best fit to that.  A parameter without gradient counts as one with a gradient of nought.  In
-        the ball is what projections leave alone; for r = 0, which no penalty amounts to, λ* is infinite.
+        θ is what was projected last, which is after each step the parameters of the optimizer that this is attached
+        to; or it is `params`.  At the minimum of L in the ball g = -2 λ* θ, so that L + λ*‖θ‖² has no slope there.  On
+        the way to it, λ* is the least squares fit.  A parameter without gradient has one of nought.  On the sphere is
+        what is no further from it than the rounding of a projection.  No λ makes up for r = 0, where λ* is infinite.
 
-        RuntimeError if nothing was projected yet, or no parameter has a gradient.
+        RuntimeError if nothing was projected, or no parameter has a gradient.
 
         >>> import batten
         >>> ball, w = L2Ball(4), batten.tensor([3.0, 4.0], requires_grad=True)
@@ -100,7 +100,9 @@ class L2Ball(AfterStep):
             )
         gradients = [(p.array, p.gradient.array) for p in found if p.gradient is not None]
         if not gradients:
-            raise RuntimeError("L2Ball.multiplier() needs the gradient of the loss over all data in .grad, and there is none")
+            raise RuntimeError(
+                "L2Ball.multiplier() needs the gradient of the loss over all data in .grad, and there is none"
+            )
         batches = by_type([("", p) for p in found])
         size = squares(batches)
         if size < self.r * (1 - slack(batches)):
@@ -114,11 +116,11 @@ class L2Ball(AfterStep):
 class L1Ball(AfterStep):
     """‖θ‖₁ <= r, over all parameters together.  P(θ) = sign(θ) max(|θ| - t, 0), with the t for which the norm is r.
 
-    The weights are of all parameters, or of those that `where` chooses.  Elements below t become 0: the fewer are left the
-    smaller r is.  t is exact, and found without sorting, as the root of Σ max(|θ| - t, 0) - r by Newton's method: it
-    starts at the root for a sample, and ends when no further element falls below t (Duchi, Shalev-Shwartz, Singer & Chandra,
-    "Efficient Projections onto the ℓ1-Ball for Learning in High Dimensions", ICML 2008; Condat, "Fast projection onto the
-    simplex and the ℓ1 ball", Mathematical Programming 158, 2016).
+    θ is all parameters, or those that `where` chooses.  What is below t becomes 0 (Duchi, Shalev-Shwartz, Singer &
+    Chandra, "Efficient Projections onto the ℓ1-Ball for Learning in High Dimensions", ICML 2008).  Nothing is sorted:
+    t is the root of Σ max(|θ| - t, 0) - r, to which Newton's method leads from the root for a sample in a few passes.
+    It ends when no further element falls below t, and is then exact (Condat, "Fast projection onto the simplex and the
+    ℓ1 ball", Mathematical Programming 158, 2016, compares such methods).
 
     ValueError unless r is finite and at least 0.
 
@@ -172,9 +174,9 @@ class Grouped(AfterStep):
 class MaxNorm(Grouped):
     """‖w‖ <= c for each group w of weights.  P(w) = w min(1, c / ‖w‖).
 
-    The weights are those with two or more axes, but for normalization layers, or what `where` chooses (Srivastava, Hinton,
-    Krizhevsky, Sutskever & Salakhutdinov, "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", JMLR 15,
-    2014, in which c is from 3 to 4).  PyTorch's `renorm(2, dim, c)` is the same but for 1e-7, which it adds to ‖w‖.
+    The weights are parameters with two or more axes, of a model not those of normalizations, or what `where` chooses
+    (Srivastava, Hinton, Krizhevsky, Sutskever & Salakhutdinov, "Dropout: A Simple Way to Prevent Neural Networks from
+    Overfitting", JMLR 15, 2014, with c from 3 to 4).  PyTorch's `renorm(2, dim, c)` divides by ‖w‖ + 1e-7 instead.
 
     ValueError unless c is finite and at least 0.
 
@@ -202,8 +204,8 @@ class MaxNorm(Grouped):
 class UnitNorm(Grouped):
     """‖w‖ = 1 for each group w of weights.  P(w) = w / ‖w‖.
 
-    The weights are those with two or more axes, but for normalization layers, or what `where` chooses.  The set is not convex:
-    to w = 0 all of it is equally near, and P(0) has equal elements, 1 / √n each.
+    The weights are parameters with two or more axes, of a model not those of normalizations, or what `where` chooses.
+    The set is not convex.  All of it is equally near to w = 0, for which P(w) is 1 / √n in each of n elements.
 
     >>> import batten
     >>> w = batten.tensor([[3.0, 4.0], [0.5, 0.0]])
@@ -227,10 +229,10 @@ class UnitNorm(Grouped):
 
 
 class Simplex(Grouped):
-    """w >= 0 and Σ w = 1 for each group w, or with dim=None for each parameter.  P(w) = max(w - t, 0), with t for Σ w = 1.
+    """w >= 0 and Σ w = 1 for each group w; with dim=None, each parameter is one.  P(w) = max(w - t, 0), with Σ = 1.
 
-    All parameters are such, or those that `where` chooses.  t is exact, and found as for `L1Ball` (Michelot, "A finite
-    algorithm for finding the projection of a point onto the canonical simplex of ℝⁿ", JOTA 50, 1986).
+    The groups are of all parameters, or of those that `where` chooses.  t is exact, and found as by `L1Ball` (Michelot,
+    "A finite algorithm for finding the projection of a point onto the canonical simplex of ℝⁿ", JOTA 50, 1986).
 
     >>> import batten
     >>> w = batten.tensor([1.0, 0.5, -2.0])
@@ -257,7 +259,7 @@ class Simplex(Grouped):
 class Box(AfterStep):
     """lo <= θ <= hi, element by element; -inf and inf are no bounds.  P(θ) = min(max(θ, lo), hi).
 
-    The elements are of all parameters, or of those that `where` chooses.
+    θ is all parameters, or those that `where` chooses.
 
     ValueError unless lo <= hi and there is a number between them.
 
@@ -268,7 +270,7 @@ class Box(AfterStep):
     tensor([-1.0000,  0.5000,  1.0000])
     """
 
-    options = ("lo", "hi")
+    options: tuple[str, ...] = ("lo", "hi")
 
     def __init__(self, lo: float, hi: float, *, where: Where = None) -> None:
         super().__init__(where=where)
@@ -285,7 +287,7 @@ class Box(AfterStep):
 class NonNegative(Box):
     """θ >= 0, element by element.  P(θ) = max(θ, 0).
 
-    The elements are of all parameters, or of those that `where` chooses.
+    θ is all parameters, or those that `where` chooses.
 
     >>> import batten
     >>> w = batten.tensor([-3.0, 0.5])
@@ -325,7 +327,7 @@ def excess(lists: Sequence[Arrays], t: float) -> tuple[float, float]:
 
 
 def threshold(lists: Sequence[Arrays], r: float, start: float) -> tuple[float, float]:
-    """The root of Σ max(|θ| - t, 0) = r < ‖θ‖₁ in two numbers, t and what is missing of it."""
+    """The t for which Σ max(|θ| - t, 0) = r, and what is missing of it by rounding."""
     if r == 0:
         return math.inf, 0
     t = start
@@ -347,12 +349,12 @@ def threshold(lists: Sequence[Arrays], r: float, start: float) -> tuple[float, f
 
 
 def sparse(lists: Sequence[Arrays]) -> int:
-    """Of how many elements a sample has one, if there are so many that it is worth it."""
+    """Of so many elements a sample has one; 0 and 1 are of few."""
     return sum(w.size for arrays in lists for w in arrays) // (4 * SAMPLE)
 
 
 def sample(lists: Sequence[Arrays], stride: int) -> Arrays:
-    """Every so manieth element of the arrays, whatever their types."""
+    """Of `stride` elements of each array the first, whatever the types."""
     return [w.ravel("K")[::stride].astype(np.float64) for arrays in lists for w in arrays]
 
 

@@ -2,9 +2,9 @@
 
     θ = factor θ',   θ' = where the step of an optimizer leads
 
-from Krogh & Hertz, "A Simple Weight Decay Can Improve Generalization" (NIPS 1991), in which weights relax towards
-nought unless they are reinforced.  For gradient descent, θ = factor θ - factor η g: with factor = 1 - η α it differs from
-θ = (1 - η α) θ - η g, which is weight decay as a gradient of α/2 ‖θ‖², in that it shrinks the step as well.
+as in Hanson & Pratt, "Comparing Biases for Minimal Network Construction with Back-Propagation" (NIPS 1988), so that
+weights relax towards nought unless they are reinforced.  With gradient descent θ becomes factor (θ - η g).  The
+gradient of α/2 ‖θ‖² makes it (1 - η α) θ - η g instead: for factor = 1 - η α the same, but that the step is not shrunk.
 """
 
 from __future__ import annotations
