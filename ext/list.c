@@ -2,8 +2,11 @@
  *
  *     power_sums    s[k] = sum_i |x[k][i]|^p;  for p = inf the greatest |x[k][i]|, for -inf the least
  *     scale_all     x[k][i] *= factor
+ *     lerp_all      x[k][i] += weight (y[k][i] - x[k][i])
  *
- * Norms are roots of such sums, of each array or of all together. */
+ * Norms are roots of such sums, of each array or of all together.  Averages of weights are brought up to date by the
+ * last: they stay the mean of all y if weight is 1 / n in the n-th call (Izmailov et al. 2018), and count newer ones
+ * more if it is constant (Polyak & Juditsky 1992). */
 #include "elementary.h"
 #include "group.h"
 #include "sum.h"
@@ -84,4 +87,20 @@ static void scale_stretch(real *x, size_t n, real factor)
 void KERNEL(scale_all)(void *const *arrays, const batten_list *list, double factor)
 {
     EACH_STRETCH(list, 1, scale_stretch((real *)arrays[k] + begin, end - begin, (real)factor));
+}
+
+/* From weight 1/2 on, the distance to y is what shrinks, so that x becomes y where weight is 1. */
+static void lerp_stretch(real *x, const real *y, size_t n, real weight)
+{
+    const int near = weight < (real)0.5;
+    const real part = near ? weight : weight - 1;
+    PRAGMA(omp simd)
+    for (size_t i = 0; i < n; i++)
+        x[i] = (near ? x[i] : y[i]) + part * (y[i] - x[i]);
+}
+
+void KERNEL(lerp_all)(void *const *arrays, const void *const *others, const batten_list *list, double weight)
+{
+    EACH_STRETCH(list, 2,
+                 lerp_stretch((real *)arrays[k] + begin, (const real *)others[k] + begin, end - begin, (real)weight));
 }

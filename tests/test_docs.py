@@ -42,9 +42,11 @@ def test_examples_run(name):
 
 
 def source(module: ModuleType) -> str:
-    assert module.__file__
-    path = Path(module.__file__)
-    return path.with_name(f"{path.name.partition('.')[0]}.py").read_text()
+    """A compiled module's is in the package, wherever the build has put the module itself."""
+    assert module.__file__ and batten.__file__
+    if module.__file__.endswith(".py"):
+        return Path(module.__file__).read_text()
+    return Path(batten.__file__).parents[1].joinpath(*module.__name__.split(".")).with_suffix(".py").read_text()
 
 
 def blocks(text: str, language: str) -> list[str]:

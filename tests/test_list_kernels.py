@@ -85,8 +85,11 @@ def test_bad_lists():
     twins = np.ones(2)
     with pytest.raises(ValueError, match="overlaps"):
         kernels.power_sums(twins, [twins, twins], 2)
-    with pytest.raises(ValueError, match="overlaps"):
-        kernels.scale_all([x, x], 2)
+    for overlapping in (lambda: kernels.scale_all([x, x], 2), lambda: kernels.lerp_all([x], [x], 0.5)):
+        with pytest.raises(ValueError, match="overlaps"):
+            overlapping()
+    with pytest.raises(ValueError, match="one shape"):
+        kernels.lerp_all([x], [np.ones(5, np.float32)], 0.5)
     x.flags.writeable = False
     with pytest.raises(ValueError, match="read-only"):
         kernels.scale_all([x], 2)

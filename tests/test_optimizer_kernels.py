@@ -13,11 +13,28 @@ pytestmark = pytest.mark.kernels
 
 
 def test_overlapping_parameters_are_refused_and_nothing_is_written():
-    w, g = np.ones(10, np.float32), np.ones(10, np.float32)
-    for params, grads in (([w, w], [g, g]), ([w[:6], w[4:]], [g[:6], g[4:]]), ([w], [w])):
-        with pytest.raises(ValueError, match="overlap"):
-            kernels.sgd(params, grads, None, None, 0.1)
-    assert (w == 1).all()
+    """In the pool's memory and in NumPy's, and where each array has a block, but one shows memory of another's."""
+    for make in (np.empty, kernels.empty):
+        w, g = (make((10,), np.dtype("float32")) for _ in range(2))
+        w.fill(1)
+        g.fill(1)
+        shown = np.frombuffer(memoryview(w), w.dtype)
+        for params, grads in (
+            ([w, w], [g, g]),
+            ([w[:6], w[4:]], [g[:6], g[4:]]),
+            ([w[1:], w], [g[1:], g]),
+            ([w], [w]),
+            ([w], [w[:]]),
+            ([w[1:][1:]], [w[1:][:8]]),
+            ([w, shown], [g, g]),
+            ([w], [shown]),
+        ):
+            for _ in range(2):
+                with pytest.raises(ValueError, match="overlap"):
+                    kernels.sgd(params, grads, None, None, 0.1)
+        assert (w == 1).all()
+        kernels.sgd([w[:5], w[5:]], [g[:5], g[5:]], None, None, 0.5)
+        assert (w == 0.5).all()
 
 
 def test_lists_must_go_together():
@@ -28,8 +45,9 @@ def test_lists_must_go_together():
         kernels.sgd([w, w.astype(np.float64)], [w + 1, w.astype(np.float64) + 1], None, None, 0.1)
     with pytest.raises(ValueError, match="one shape"):
         kernels.sgd([w], [np.ones(4, np.float32)], None, None, 0.1)
-    with pytest.raises(TypeError):
-        kernels.sgd([None], [w], None, None, 0.1)
+    for params, grads in (([None], [w]), ([w], [None]), ([w], [3]), ([[1.0]], [w])):
+        with pytest.raises(TypeError):
+            kernels.sgd(params, grads, None, None, 0.1)
     kernels.sgd([], [], None, None, 0.1)
 
 

@@ -1,6 +1,9 @@
-"""Population statistics: against their definitions in double precision, beside PyTorch, and what is put back."""
+"""Averaged models beside PyTorch's and by hand; population statistics likewise, and what is put back."""
 
 from __future__ import annotations
+
+import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -8,7 +11,8 @@ from numpy.testing import assert_allclose
 
 import batten
 from batten import nn
-from batten.optim.swa_utils import update_bn
+from batten.optim import swa_utils
+from batten.optim.swa_utils import AveragedModel, update_bn
 from parity import assert_close
 
 # A mean is rounded to the type once for each batch, and in the buffer.
@@ -312,3 +316,196 @@ def test_the_same_bits_on_any_number_of_threads(rng, threads, variance):
         update_bn(batches, model, variance=variance)
         results.append(state(model))
     assert results[1:] == results[:1] * 3
+
+
+# ---- averaged models ----
+
+AVERAGES = {
+    "default": lambda utils: {},
+    "swa": lambda utils: {"avg_fn": utils.get_swa_avg_fn()},
+    "swa multi": lambda utils: {"multi_avg_fn": utils.get_swa_multi_avg_fn()},
+    "ema": lambda utils: {"avg_fn": utils.get_ema_avg_fn(0.9)},
+    "ema multi": lambda utils: {"multi_avg_fn": utils.get_ema_multi_avg_fn(0.9)},
+    "ema multi of a small decay": lambda utils: {"multi_avg_fn": utils.get_ema_multi_avg_fn(0.2)},
+    "one of one's own": lambda utils: {"avg_fn": lambda average, x, n: average * n / 10 + x},
+}
+
+
+def small_network(lib, dtype):
+    return lib.nn.Sequential(
+        lib.nn.Conv2d(2, 3, (3, 2)), lib.nn.BatchNorm2d(3), lib.nn.Flatten(), lib.nn.Linear(12, 2, bias=False)
+    ).to(getattr(lib, str(dtype)))
+
+
+def moved(model, rng, count):
+    """The same model, some steps on."""
+    state = {key: rng.standard_normal(tuple(x.shape)) for key, x in model.state_dict().items() if "num" not in key}
+    model.load_state_dict({**state, "1.num_batches_tracked": np.array(10 * count + 3)})
+
+
+@pytest.mark.parametrize("name", AVERAGES)
+@pytest.mark.parametrize("use_buffers", [False, True])
+def test_averaged_models_are_torchs(dtype, name, use_buffers):
+    torch = pytest.importorskip("torch")
+    torch.set_num_threads(1)
+    model, theirs = small_network(batten, dtype), small_network(torch, dtype)
+    averaged = AveragedModel(model, use_buffers=use_buffers, **AVERAGES[name](swa_utils))
+    # PyTorch's SWA of lists rounds 1 / (n + 1) to float32, and knows no integers: that of single tensors is right.
+    like = "swa" if name == "swa multi" else name
+    other = torch.optim.swa_utils.AveragedModel(
+        theirs, use_buffers=use_buffers, **AVERAGES[like](torch.optim.swa_utils)
+    )
+    rng = np.random.default_rng(5)
+    x = rng.standard_normal((4, 2, 4, 3)).astype(dtype)
+    for count in range(5):
+        moved(model, rng, count)
+        theirs.load_state_dict({key: torch.tensor(value.numpy()) for key, value in model.state_dict().items()})
+        averaged.update_parameters(model)
+        other.update_parameters(theirs)
+        ours = averaged.state_dict()
+        assert list(ours) == list(other.state_dict())
+        for key, value in other.state_dict().items():
+            assert_close(ours[key], value)
+        assert_close(averaged.eval()(batten.tensor(x)).detach(), other.eval()(torch.tensor(x)).detach())
+    assert averaged.n_averaged.item() == 5
+    if not use_buffers:
+        assert averaged.module[1].num_batches_tracked.item() == 43
+
+
+@pytest.mark.parametrize("name", ["default", "ema multi"])
+def test_checkpoints_go_both_ways(name):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(5)
+    model, theirs = small_network(batten, "float32"), small_network(torch, "float32")
+    averaged = AveragedModel(model, **AVERAGES[name](swa_utils))
+    other = torch.optim.swa_utils.AveragedModel(theirs, **AVERAGES[name](torch.optim.swa_utils))
+    for count in range(3):
+        moved(model, rng, count)
+        averaged.update_parameters(model)
+    other.load_state_dict({key: torch.tensor(value.numpy()) for key, value in averaged.state_dict().items()})
+    again = AveragedModel(model, **AVERAGES[name](swa_utils))
+    again.load_state_dict(other.state_dict())
+    moved(model, rng, 3)
+    theirs.load_state_dict({key: torch.tensor(value.numpy()) for key, value in model.state_dict().items()})
+    for each, of in ((averaged, model), (again, model), (other, theirs)):
+        each.update_parameters(of)
+    for key, value in averaged.state_dict().items():
+        assert value.numpy().tobytes() == again.state_dict()[key].numpy().tobytes()
+        assert_close(value, other.state_dict()[key])
+
+
+def test_the_mean_of_all_by_hand(dtype):
+    model = small_network(batten, dtype)
+    averaged = AveragedModel(model)
+    before = {key: value.numpy().copy() for key, value in averaged.module.state_dict().items()}
+    rng, seen = np.random.default_rng(5), []
+    for count in range(7):
+        moved(model, rng, count)
+        seen.append({key: value.numpy().copy() for key, value in model.state_dict().items()})
+        averaged.update_parameters(model)
+    for key, parameter in averaged.module.named_parameters():
+        assert_allclose(parameter.detach().numpy(), np.mean([state[key] for state in seen], 0), **ROUNDED[dtype])
+        assert not np.array_equal(before[key], parameter.detach().numpy())
+        assert not np.shares_memory(parameter.detach().numpy(), model.get_parameter(key).detach().numpy())
+
+
+def test_an_averaged_model_trains_on_copies(rng):
+    """Gradients do not go from one to the other, frozen parameters stay so, and what is on a tape is told."""
+    model = small_network(batten, "float32")
+    model[0].weight.requires_grad_(False)
+    model(batten.ones(4, 2, 4, 3)).sum().backward()
+    averaged = AveragedModel(model)
+    assert [p.requires_grad for p in averaged.parameters()] == [p.requires_grad for p in model.parameters()]
+    assert all(p.grad is None for p in averaged.parameters())
+    for count in range(2):
+        moved(model, rng, count)
+        y = (averaged.module[3].weight ** 2).sum()
+        averaged.update_parameters(model)
+        with pytest.raises(RuntimeError, match="changed in place"):
+            y.backward()
+    assert model[3].weight.grad is not None
+
+
+def test_population_statistics_of_averaged_weights(rng):
+    model = small_network(batten, "float64")
+    averaged = AveragedModel(model)
+    for count in range(3):
+        moved(model, rng, count)
+        averaged.update_parameters(model)
+    loader = tensors(batches_of(rng, "float64", (5, 5), 2, 4, 3))
+    update_bn(loader, averaged)
+    expected = by_hand([averaged.module[0](x).detach().numpy() for x in loader], "mean")
+    for ours, hand in zip(statistics(averaged.module[1]), expected, strict=True):
+        assert_allclose(ours, hand, rtol=1e-12)
+
+
+def test_an_average_in_another_type_and_layout(rng):
+    """Averages in double of a model in single precision; of weights that lie otherwise, with gaps, and shared ones."""
+    for dtype, tolerance in (("float32", 1e-6), ("float64", 1e-15)):
+        model = nn.ModuleList([nn.Linear(4, 6, bias=False), nn.Linear(4, 6, bias=False)])
+        model[1].weight = model[0].weight
+        averaged = AveragedModel(model)
+        assert averaged.to(getattr(batten, dtype)) is averaged and averaged.n_averaged.dtype == np.int64
+        averaged.module[0].weight.data = batten.empty(4, 12, dtype=dtype).T[::2]
+        seen = []
+        for _ in range(3):
+            seen.append(rng.standard_normal((6, 4)).astype(np.float32))
+            model[0].weight.data = batten.tensor(np.asfortranarray(seen[-1]))
+            averaged.update_parameters(model)
+        assert_allclose(averaged.module[1].weight.detach().numpy(), np.mean(np.float64(seen), 0), atol=tolerance)
+
+
+def test_the_same_average_on_any_number_of_threads_and_by_itself(rng, dtype, isa, threads):
+    sizes = [(), (0,), (63,), (64, 65), (4097,), (211, 503)]
+    start, xs = ([np.asarray(rng.standard_normal(s), dtype) for s in sizes] for _ in range(2))
+    found = set()
+    for n in (1, 2, 3, 8):
+        threads(n)
+        averages = [batten.tensor(a) for a in start]
+        swa_utils.get_ema_multi_avg_fn(0.9)(averages, [batten.tensor(x) for x in xs], 1)
+        found.add(b"".join(a.numpy().tobytes() for a in averages))
+    for a, x in zip(alone := [batten.tensor(a) for a in start], xs, strict=True):
+        swa_utils.get_ema_multi_avg_fn(0.9)([a], [batten.tensor(x)], 1)
+    assert found == {b"".join(a.numpy().tobytes() for a in alone)}
+
+
+def test_ends_of_the_average(rng):
+    a, x = (batten.tensor(rng.standard_normal(100)) for _ in range(2))
+    for decay, expected in ((0, x), (1, a)):
+        average = a.clone()
+        swa_utils.get_ema_multi_avg_fn(decay)([average], [x], 1)
+        assert average.tolist() == expected.tolist()
+    swa_utils.get_swa_multi_avg_fn()([], [], 1)
+
+
+def test_averaged_models_are_copied_and_pickled(rng):
+    model = small_network(batten, "float32")
+    averaged = AveragedModel(model, multi_avg_fn=swa_utils.get_ema_multi_avg_fn(0.9))
+    averaged.update_parameters(model)
+    others = [copy.deepcopy(averaged), pickle.loads(pickle.dumps(averaged))]
+    moved(model, rng, 1)
+    for each in (averaged, *others):
+        each.update_parameters(model)
+    assert [state(other) for other in others] == [state(averaged)] * 2
+
+
+def test_what_averaged_models_refuse(lib):
+    utils = lib.optim.swa_utils
+    with pytest.raises(AssertionError, match="Only one of avg_fn and multi_avg_fn"):
+        utils.AveragedModel(
+            lib.nn.Linear(2, 2), avg_fn=utils.get_swa_avg_fn(), multi_avg_fn=utils.get_swa_multi_avg_fn()
+        )
+    for make in (utils.get_ema_avg_fn, utils.get_ema_multi_avg_fn):
+        for decay in (-0.1, 1.1):
+            with pytest.raises(ValueError, match=f"Invalid decay value {decay} provided"):
+                make(decay)
+
+
+def test_a_model_of_another_kind_is_refused():
+    averaged = AveragedModel(nn.Linear(2, 3))
+    with pytest.raises(ValueError, match="AveragedModel has 2 tensors to average, got a model with 1"):
+        averaged.update_parameters(nn.Linear(2, 3, bias=False))
+    with pytest.raises(ValueError, match=r"has weight of shape \[3, 2\], got weight of \[3, 4\]"):
+        averaged.update_parameters(nn.Linear(4, 3))
+    assert averaged.n_averaged.item() == 0
+    assert repr(averaged) == "AveragedModel(\n  (module): Linear(in_features=2, out_features=3, bias=True)\n)"

@@ -140,6 +140,8 @@ cdef int separate(Span *spans, size_t n) except -1:
     cdef Span *output = NULL                    # and what does among the outputs
     cdef Span *other
     cdef size_t i
+    if in_blocks_of_their_own(spans, n):
+        return 0
     qsort(spans, n, sizeof(Span), earlier)
     for i in range(n):
         if spans[i].begin == spans[i].end:
@@ -153,3 +155,22 @@ cdef int separate(Span *spans, size_t n) except -1:
         if spans[i].written and (output is NULL or spans[i].end > output.end):
             output = &spans[i]
     return 0
+
+
+cdef size_t time = 0                            # goes on with each call of the next one
+
+
+cdef bint in_blocks_of_their_own(Span *spans, size_t n):
+    """Whether each array is in a block of the pool that has none of the others, as most are: then all are apart."""
+    global time
+    cdef PyObject *base
+    cdef size_t i
+    time += 1
+    for i in range(n):
+        base = cnp.PyArray_BASE(<cnp.ndarray>spans[i].array)
+        if base is not NULL and type(<object>base) is cnp.ndarray:
+            base = cnp.PyArray_BASE(<cnp.ndarray>base)
+        if base is NULL or type(<object>base) is not Block or (<Block>base).seen == time:
+            return False
+        (<Block>base).seen = time
+    return True

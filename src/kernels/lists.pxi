@@ -121,3 +121,17 @@ def scale_all(list arrays not None, double factor):
     with nogil:
         capi.batten_scale_all(lists.type, pointers, &lists.list, factor)
     return arrays
+
+
+def lerp_all(list arrays not None, list others not None, double weight):
+    """Moves all arrays towards others by a part of their distance."""
+    cdef Lists lists = Lists()
+    cdef void **written
+    cdef const void **read
+    lists.begin(arrays, 2)
+    written = lists.take(arrays, arrays, True)
+    read = <const void **>lists.take(others, arrays, False)
+    lists.end()
+    with nogil:
+        capi.batten_lerp_all(lists.type, written, read, &lists.list, weight)
+    return arrays

@@ -4,6 +4,7 @@ cdef class Block:
     """A piece of the pool, given back when the last array that shows it is gone."""
     cdef void *address
     cdef size_t bytes
+    cdef size_t seen                            # when an array in it was seen last, by `in_blocks_of_their_own`
 
     def __dealloc__(self):
         if self.address is not NULL:

@@ -37,7 +37,18 @@ def scale_all(rng, dtype, size):
     return Case(run, x, [np.asarray(a * 0.25) for a in x], outputs=2, elastic=(0, 1))
 
 
-CASES = {"power_sums": power_sums, "scale_all": scale_all}
+def lerp_all(rng, dtype, size, *, weight=0.25):
+    x, y = draw(rng, dtype, size), draw(rng, dtype, size)
+
+    def run(x0, x1, y0, y1):
+        kernels.lerp_all([x0, x1], [y0, y1], weight)
+
+    exact = [[a.astype(np.float64) for a in arrays] for arrays in (x, y)]
+    expected = [np.asarray(a + weight * (b - a)) for a, b in zip(*exact, strict=True)]
+    return Case(run, [*x, *y], expected, outputs=2)
+
+
+CASES = {"power_sums": power_sums, "scale_all": scale_all, "lerp_all": lerp_all}
 
 # Each is a loop of its own; test_list_kernels.py runs them like the rows above.
 VARIANTS = {
@@ -49,4 +60,5 @@ VARIANTS = {
     "cubes": partial(power_sums, p=3.0, tolerance=64),
     "roots": partial(power_sums, p=0.5),
     "reciprocals": partial(power_sums, p=-1.0, tolerance=64),
+    "most of the way": partial(lerp_all, weight=0.75),
 }

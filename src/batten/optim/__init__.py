@@ -1,5 +1,6 @@
 """Optimizers, under PyTorch's names: what turns gradients into steps of parameters."""
 
+from . import lr_scheduler as lr_scheduler
 from . import swa_utils as swa_utils
 from .adadelta import Adadelta as Adadelta
 from .adagrad import Adagrad as Adagrad

@@ -27,14 +27,12 @@ import numpy as np
 from .. import _kernels as kernels
 from ..autograd import Variable, enable_grad, wrap
 from ..nn.hooks import RemovableHandle
+from .lists import Arrays, arrays_of, gather, settle, states_of
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
 __all__ = ["Optimizer"]
-
-Arrays = list[np.ndarray]
-Batch = tuple[list["Tensor"], Arrays, Arrays]  # parameters, what they show, and their gradients
 
 COUNT = np.zeros((), np.float32)  # a count of steps has no axes, and this type
 
@@ -147,23 +145,20 @@ class Optimizer:
             self.update(group, params, grads, states, new)
             for state, name, array in made:  # what the kernel has taken
                 state[name] = wrap(array)
-            for parameter, w in zip(batch, params, strict=True):
-                if parameter.array is not w:
-                    np.copyto(parameter.array, w)
-                parameter.version[0] += 1
+            settle(batch, params)
         return loss
 
     def recall(
         self, group: dict[str, Any], batch: list[Tensor], params: Arrays
     ) -> tuple[dict[str, Arrays], list[tuple[dict[str, Any], str, np.ndarray]], np.ndarray | None]:
         """States for `update`, those of them that had to be made and where they belong, and what is new."""
-        states = [self.state[parameter] for parameter in batch]
+        states = states_of(self.state, batch)
         names = [*(self.states or ()), *(name for name, option in self.optional if group[option])]
         made = []
         kept: dict[str, Arrays] = {}
         for name in names:
             models = [COUNT] * len(params) if name == "step" else params
-            found: list[Any] = [state[name].array if name in state else None for state in states]
+            found = arrays_of(states, name)
             if not kernels.lie_alike(models, found):
                 for k, (state, model, array) in enumerate(zip(states, models, found, strict=True)):
                     if array is None or not kernels.lie_alike([model], [array]):
@@ -332,46 +327,6 @@ class Optimizer:
             lines.append(f"Parameter Group {number}")
             lines += [f"    {key}: {group[key]}" for key in sorted(group) if key != "params"]
         return "\n".join([*lines, ")"])
-
-
-# ---- what `step` gathers ----
-
-
-def gather(params: Sequence[Tensor]) -> list[Batch]:
-    """Those parameters that have a gradient, of each type, with their arrays and their gradients'."""
-    batch = [parameter for parameter in params if parameter.gradient is not None]
-    arrays = [parameter.array for parameter in batch]
-    grads = [parameter.gradient.array for parameter in batch]
-    if kernels.lie_alike(arrays, grads):
-        return [(batch, arrays, grads)] if batch else []
-    types: dict[np.dtype, Batch] = {}
-    for number, parameter in enumerate(params):
-        if parameter.gradient is not None:
-            check_gradient(number, parameter)
-            batch, arrays, grads = types.setdefault(parameter.array.dtype, ([], [], []))
-            batch.append(parameter)
-            arrays.append(without_gaps(parameter.array))
-            grads.append(laid_out_like(arrays[-1], parameter.gradient.array))
-    return list(types.values())
-
-
-def check_gradient(number: int, parameter: Tensor) -> None:
-    """The gradient was like its parameter when it came, but the parameter's data may have been replaced."""
-    w, g = parameter.array, parameter.gradient.array
-    if g.shape != w.shape or g.dtype != w.dtype:
-        raise ValueError(
-            f"expected the gradient of parameter {number} to be {w.dtype}{list(w.shape)}, got {g.dtype}{list(g.shape)}"
-        )
-
-
-def without_gaps(w: np.ndarray) -> np.ndarray:
-    """An array as kernels walk it: itself, or a copy of one whose elements do not lie side by side."""
-    return w if kernels.lie_alike([w], [w]) else kernels.copy(kernels.empty_like(w), w)
-
-
-def laid_out_like(model: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """An array that lies in memory as the model does: x itself, or a copy."""
-    return x if kernels.lie_alike([model], [x]) else kernels.copy(kernels.empty_like(model), x)
 
 
 # ---- what is refused ----
