@@ -529,6 +529,18 @@ def test_projected_is_an_optimizer_like_another():
         Projected(fresh, Box(0, 1)).load_state_dict(optimizer.state_dict())
 
 
+def test_schedules_are_of_a_projected_or_of_what_is_in_it():
+    w = batten.tensor([1.0], requires_grad=True)
+    inner = optim.SGD([w], lr=1.0)
+    optimizer = Projected(inner, Box(-1, 1))
+    for scheduled in (optimizer, inner):
+        schedule = optim.lr_scheduler.StepLR(scheduled, step_size=1, gamma=0.5)
+        before = inner.param_groups[0]["lr"]
+        optimizer.step()
+        schedule.step()
+        assert inner.param_groups[0]["lr"] == optimizer.param_groups[0]["lr"] == before / 2
+
+
 def test_any_object_that_projects_will_do():
     class Floor:
         def project(self, params):
