@@ -589,6 +589,22 @@ def test_states_go_through_files(way, tmp_path):
         assert by_json(before) == by_json(after), name
 
 
+def test_numbers_of_numpy_are_numbers(tmp_path):
+    for number in (np.float64, np.float32):
+        optimizer = make_optimizer(lrs=[number(0.25), number(0.5)])
+        schedules = [
+            MultiStepLR(optimizer, np.arange(2, 5), gamma=number(0.5)),
+            ReduceLROnPlateau(optimizer, min_lr=list(np.full(2, 0.125, number))),
+            SequentialLR(optimizer, [StepLR(optimizer, np.int64(2))], []),
+        ]
+        for schedule in schedules:
+            advance(optimizer, schedule, 3)
+            state = schedule.state_dict()
+            batten.save(state, tmp_path / "state")
+            assert batten.load(tmp_path / "state") == state
+            assert json.dumps(state)
+
+
 def test_loading_changes_no_state_that_is_given():
     for name, optimizer, schedule in made():
         state = schedule.state_dict()

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator, Mapping, Sized
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
 from ...autograd import Variable
 from ..optimizer import Optimizer
 
@@ -140,7 +142,7 @@ class LRScheduler:
 
     def state_dict(self) -> dict[str, Any]:
         """All attributes but the optimizer, whose own `state_dict` is to be saved as well."""
-        return {key: value for key, value in vars(self).items() if key != "optimizer"}
+        return {key: plain(value) for key, value in vars(self).items() if key != "optimizer"}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Takes the attributes from a `state_dict`, of this class or of PyTorch's of the same name.
@@ -214,6 +216,13 @@ def check_states(scheduler: LRScheduler, key: str, count: int, states: Sized) ->
 def own(value: Any) -> Any:
     """A value that nobody else will change: Tensors among options are changed in place."""
     return value.clone() if isinstance(value, Variable) else value  # type: ignore[attr-defined]
+
+
+def plain(value: Any) -> Any:
+    """A number that NumPy computed, as one that can be saved like any other; lists of them, too."""
+    if isinstance(value, list):
+        return [plain(v) for v in value]
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def each_group(optimizer: Optimizer, key: str) -> list[Any]:
