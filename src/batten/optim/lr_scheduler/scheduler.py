@@ -12,8 +12,7 @@ a second form as well, lr(t) = multiple(t) lr(0), the product of its ratios, whi
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sized
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sized
 from typing import Any
 
 import numpy as np
@@ -112,8 +111,11 @@ class LRScheduler:
 
     def _initial_step(self) -> None:
         self._step_count = 0
-        with during(self, "_is_initial"):
+        self._is_initial = True
+        try:
             self.step()
+        finally:
+            self._is_initial = False
 
     def _undo_initial_step(self) -> None:
         """Goes back to before the first epoch, when another schedule is to decide when that is."""
@@ -125,8 +127,11 @@ class LRScheduler:
 
     def _write(self, rule: Callable[[], LRs]) -> None:
         """Has the groups take the learning rates that a rule gives."""
-        with during(self, "_get_lr_called_within_step"):
+        self._get_lr_called_within_step = True
+        try:
             lrs = rule()
+        finally:
+            self._get_lr_called_within_step = False
         self._check_groups(lrs)
         for group, lr in zip(self.optimizer.param_groups, lrs, strict=True):
             put_lr(group, lr)
@@ -170,16 +175,6 @@ class Multiplying(LRScheduler):
     def _get_closed_form_lr(self) -> LRs:
         multiple = self.multiple(self.last_epoch)
         return [lr * multiple for lr in self.base_lrs]
-
-
-@contextmanager
-def during(scheduler: LRScheduler, flag: str) -> Iterator[None]:
-    """Sets a flag of a schedule for a while."""
-    setattr(scheduler, flag, True)
-    try:
-        yield
-    finally:
-        setattr(scheduler, flag, False)
 
 
 # ---- whether the optimizer has stepped ----
@@ -248,4 +243,4 @@ def put_lr(group: dict[str, Any], lr: Any) -> None:
     if isinstance(group["lr"], Variable):
         group["lr"].fill_(float(lr))  # type: ignore[attr-defined]
     else:
-        group["lr"] = lr
+        group["lr"] = own(lr)
