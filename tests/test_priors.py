@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import batten
-import batten.nn.functional as F
 from batten import nn
+from batten.nn.functional import cross_entropy, linear, mse_loss
 from batten.regularization import L1, L2, MAP, Gaussian, Laplace
 
 
@@ -87,14 +87,14 @@ def test_map_of_a_classifier_is_the_posterior_s_gradient(rng):
     model, n = nn.Linear(6, 4).double(), 30
     x, y = batten.tensor(rng.standard_normal((n, 6))), batten.tensor(rng.integers(0, 4, n))
     for prior, penalty in ((Gaussian(0.3), L2(1 / (2 * n * 0.3**2))), (Laplace(0.3), L1(1 / (n * 0.3)))):
-        log_likelihood = -F.cross_entropy(model(x), y, reduction="sum")
+        log_likelihood = -cross_entropy(model(x), y, reduction="sum")
         objective = MAP(nn.CrossEntropyLoss(), prior, n)(model(x), y, model)
-        assert objective.item() == F.cross_entropy(model(x), y).item() + penalty(model).item()
+        assert objective.item() == cross_entropy(model(x), y).item() + penalty(model).item()
         found = []
         for total in (
             -(log_likelihood + prior.log_prob(model)) / n,
             objective,
-            F.cross_entropy(model(x), y) + penalty(model),
+            cross_entropy(model(x), y) + penalty(model),
         ):
             model.zero_grad()
             total.backward()
@@ -110,19 +110,17 @@ def test_gaussian_prior_gives_ridge_regression_in_closed_form(rng):
     n, s, std = len(x), 0.4, 0.7
     w = np.linalg.solve(x.T @ x + (s / std) ** 2 * np.eye(5), x.T @ y)
     inputs, targets = batten.tensor(x), batten.tensor(y[:, None])
-    objective = MAP(lambda output, target: F.mse_loss(output, target) / (2 * s**2), Gaussian(std), n)
-    at_minimum = gradient(lambda p: objective(F.linear(inputs, p), targets, p), w)
+    objective = MAP(lambda output, target: mse_loss(output, target) / (2 * s**2), Gaussian(std), n)
+    at_minimum = gradient(lambda p: objective(linear(inputs, p), targets, p), w)
     np.testing.assert_allclose(at_minimum, 0, atol=1e-12)
     penalty = L2(s**2 / (n * std**2))
-    np.testing.assert_allclose(
-        gradient(lambda p: F.mse_loss(F.linear(inputs, p), targets) + penalty(p), w), 0, atol=1e-12
-    )
+    np.testing.assert_allclose(gradient(lambda p: mse_loss(linear(inputs, p), targets) + penalty(p), w), 0, atol=1e-12)
     # So does gradient descent find them, and without the prior it finds others.
     p = batten.zeros(1, 5, dtype=batten.float64, requires_grad=True)
     optimizer = batten.optim.SGD([p], lr=0.1)
     for _ in range(300):
         optimizer.zero_grad()
-        objective(F.linear(inputs, p), targets, p).backward()
+        objective(linear(inputs, p), targets, p).backward()
         optimizer.step()
     np.testing.assert_allclose(p.detach().numpy()[0], w, rtol=1e-9)
     assert np.abs(np.linalg.lstsq(x, y)[0] - w).max() > 1e-3
@@ -137,18 +135,18 @@ def test_laplace_prior_gives_soft_thresholds_in_closed_form(rng):
     w = np.sign(z) * np.maximum(np.abs(z) - threshold, 0)
     assert 0 < (w == 0).sum() < 5
     inputs, targets = batten.tensor(x), batten.tensor(y[:, None])
-    objective = MAP(lambda output, target: F.mse_loss(output, target) / (2 * s**2), Laplace(b), n)
-    slope = gradient(lambda p: objective(F.linear(inputs, p), targets, p), w)
+    objective = MAP(lambda output, target: mse_loss(output, target) / (2 * s**2), Laplace(b), n)
+    slope = gradient(lambda p: objective(linear(inputs, p), targets, p), w)
     np.testing.assert_allclose(slope[w != 0], 0, atol=1e-12)
     assert (np.abs(slope[w == 0]) <= 1 / (n * b)).all()  # where the penalty's own slope is anything up to that
     penalty = L1(2 * s**2 / (n * b))
-    scaled = gradient(lambda p: F.mse_loss(F.linear(inputs, p), targets) + penalty(p), w)
+    scaled = gradient(lambda p: mse_loss(linear(inputs, p), targets) + penalty(p), w)
     np.testing.assert_allclose(scaled, 2 * s**2 * slope, rtol=1e-12, atol=1e-12)
 
     # Every other point is worse.
     def value(w):
         p = batten.tensor(w[None])
-        return objective(F.linear(inputs, p), targets, p).item()
+        return objective(linear(inputs, p), targets, p).item()
 
     assert all(value(w + 0.01 * rng.standard_normal(5)) > value(w) for _ in range(50))
 
