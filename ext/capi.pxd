@@ -82,8 +82,9 @@ cdef extern from "batten.h" nogil:
         const void **grads
         void **states[3]
         float **steps
+        float **products
         double lr, weight_decay
-        bint maximize
+        bint decoupled, maximize
 
     enum:
         BATTEN_BLOCK

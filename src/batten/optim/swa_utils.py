@@ -30,11 +30,13 @@ from ..nn.batch_norm import BatchNormModule
 from ..nn.unchanged import unchanged
 from ..operations.inplace import copy_, write
 from .lists import laid_out_like, settle, without_gaps
+from .lr_scheduler.averaging import SWALR
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
 __all__ = [
+    "SWALR",
     "AveragedModel",
     "get_ema_avg_fn",
     "get_ema_multi_avg_fn",
