@@ -144,9 +144,9 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, f
     """
     if not clip_value >= 0:
         raise ValueError(f"expected a clip_value of at least 0, got {clip_value}")
-    for grad in gradients(parameters):
-        kernels.clamp(grad.array, grad.array, -clip_value, clip_value)
-        grad.version[0] += 1
+    for batch, arrays in by_type(gradients(parameters)):
+        kernels.clamp_all(arrays, -clip_value, clip_value)
+        changed(batch, arrays)
 
 
 def gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
@@ -156,7 +156,7 @@ def gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
         if not isinstance(parameter, Variable):
             raise TypeError(f"expected tensors whose gradients are to be clipped, got {type(parameter).__name__}")
         if parameter.gradient is not None:
-            found[id(parameter)] = parameter.gradient
+            found[id(parameter.gradient)] = parameter.gradient
     return list(found.values())
 
 
