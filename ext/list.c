@@ -54,18 +54,16 @@ static double power_sum(const real *x, size_t n, double p)
     return total;
 }
 
-/* Puts together what has been found of the stretches of the k-th array. */
-static double joined(const batten_list *list, size_t k, const double *parts, double p)
+/* The greatest or the least of what was found of the stretches of the k-th array. */
+static double extreme(const batten_list *list, size_t k, const double *found, int greatest)
 {
-    double total = p < 0 && isinf(p) ? INFINITY : 0;
+    double most = greatest ? 0 : INFINITY;
     for (size_t block = list->starts[k] / BLOCK; block < blocks_of(list->starts[k + 1], BLOCK); block++) {
-        const double part = parts[block + k];
-        if (!isinf(p))
-            total += part;
-        else if ((p > 0 ? part > total : part < total) || part != part)
-            total = part;
+        const double part = found[block + k];
+        if ((greatest ? part > most : part < most) || part != part)
+            most = part;
     }
-    return total;
+    return most;
 }
 
 /* scratch: a double for each stretch. */
@@ -74,7 +72,7 @@ void KERNEL(power_sums)(double *sums, const void *const *arrays, const batten_li
     EACH_STRETCH(list, p == 1 || p == 2 ? 1 : 16,
                  scratch[block + k] = power_sum((const real *)arrays[k] + begin, end - begin, p));
     for (size_t k = 0; k < list->count; k++)
-        sums[k] = joined(list, k, scratch, p);
+        sums[k] = isinf(p) ? extreme(list, k, scratch, p > 0) : sum_of_stretches(list, k, scratch);
 }
 
 static void scale_stretch(real *x, size_t n, real factor)

@@ -758,9 +758,12 @@ def test_a_group_that_comes_later_is_spoken_of():
         lambda o: LambdaLR(o, fade),
         lambda o: CosineAnnealingWarmRestarts(o, 3),
         lambda o: CyclicLR(o, 0.1, 1),
+        lambda o: MultiplicativeLR(o, fade),
+        lambda o: CosineAnnealingLR(o, 1),
     ):
         optimizer = make_optimizer()
         schedule = make(optimizer)
+        advance(optimizer, schedule, 1)
         optimizer.add_param_group({"params": [batten.ones(1, requires_grad=True)]})
         optimizer.step()
         before = [group["lr"] for group in optimizer.param_groups]

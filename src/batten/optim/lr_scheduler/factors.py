@@ -99,7 +99,7 @@ class MultiplicativeLR(ByFunction):
         lrs = each_group(self.optimizer, "lr")
         if self._is_initial:
             return lrs
-        return [lr * function(self.last_epoch) for lr, function in zip(lrs, self.lr_lambdas, strict=True)]
+        return [lr * function(self.last_epoch) for lr, function in zip(lrs, self.lr_lambdas, strict=False)]
 
 
 class StepLR(Multiplying):

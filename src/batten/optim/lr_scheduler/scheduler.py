@@ -85,7 +85,7 @@ class LRScheduler:
         return self.rates()
 
     def rates(self) -> LRs:
-        """What `get_lr` gives, in a subclass in the house's style."""
+        """What `get_lr` gives, in the house's own subclasses; fewer than there are groups are refused by `step`."""
         raise NotImplementedError(f"{type(self).__name__} does not define get_lr")
 
     def _get_closed_form_lr(self) -> LRs:
