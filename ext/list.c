@@ -36,21 +36,39 @@ static real greatest(const real *x, size_t n, real sign, real least)
     return least;
 }
 
+/* total += the sum of a term that says what it is of, `at`, in double: what a float can square, a double can add. */
+#define ADD_ALL(total, n, term)                           \
+    do {                                                  \
+        double lanes[LANES] = {0};                        \
+        size_t i = 0;                                     \
+        for (; i + LANES <= (n); i += LANES) {            \
+            PRAGMA(omp simd)                              \
+            for (size_t lane = 0; lane < LANES; lane++) { \
+                const size_t at = i + lane;               \
+                lanes[lane] += term;                      \
+            }                                             \
+        }                                                 \
+        for (size_t at = i; at < (n); at++)               \
+            total += term;                                \
+        for (size_t lane = 0; lane < LANES; lane++)       \
+            total += lanes[lane];                         \
+    } while (0)
+
 /* The terms of the usual powers wait for memory; any other costs a logarithm and an exponential. */
 static double power_sum(const real *x, size_t n, double p)
 {
     double total = 0;
     const real power = (real)p;
     if (p == 1)
-        ADD_ROW(total, n, fabs(x[at]));
+        ADD_ALL(total, n, (double)fabs(x[at]));
     else if (p == 2)
-        ADD_ROW(total, n, x[at] * x[at]);
+        ADD_ALL(total, n, (double)x[at] * (double)x[at]);
     else if (p == 0)
-        ADD_ROW(total, n, (real)(x[at] != 0));
+        ADD_ALL(total, n, x[at] != 0);
     else if (isinf(p))
         return p > 0 ? greatest(x, n, 1, 0) : -greatest(x, n, -1, -INFINITY);
     else
-        ADD_ROW(total, n, exp_of(power * log_of(fabs(x[at]))));
+        ADD_ALL(total, n, (double)exp_of(power * log_of(fabs(x[at]))));
     return total;
 }
 
