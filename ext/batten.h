@@ -182,6 +182,13 @@ typedef struct {
     const size_t *starts;
 } batten_list;
 
+/* ---- penalties (penalty.c) ---- */
+
+/* How an array lies in memory around the axis along which it is cut into groups, `count` of them. */
+typedef struct {
+    size_t outer, count, inner;
+} batten_groups;
+
 /* ---- optimizers (optimizer.c) ---- */
 
 /* The tensors that one call steps, and how. */
@@ -191,8 +198,9 @@ typedef struct {
     const void *const *grads;
     void *const *states[3]; /* what the optimizer remembers of each; NULL for a list that it does without */
     float *const *steps;    /* how many steps each has made, which the kernel counts; not of SGD */
+    float *const *products; /* of NAdam: of the momenta of all of these */
     double lr, weight_decay;
-    int maximize;
+    int decoupled, maximize; /* the weight decay is, from the gradient; steps go up */
 } batten_group;
 
 /* ---- kernels: one prototype for each line of kernels.def ---- */

@@ -76,14 +76,17 @@ cdef extern from "batten.h" nogil:
     ctypedef struct batten_list:
         size_t count
         const size_t *starts
+    ctypedef struct batten_groups:
+        size_t outer, count, inner
     ctypedef struct batten_group:
         batten_list list
         void **params
         const void **grads
         void **states[3]
         float **steps
+        float **products
         double lr, weight_decay
-        bint maximize
+        bint decoupled, maximize
 
     enum:
         BATTEN_BLOCK

@@ -3,9 +3,16 @@
  * With d = g + weight_decay w, where g is the gradient, or its negative to maximize,
  *
  *     SGD       v = momentum v + (1 - dampening) d  (v = d at first);
- *               w -= lr v,  or  lr (d + momentum v)  (Nesterov)
+ *               w -= lr v,  or  lr (d + momentum v)  (Nesterov); or lr is in d from the beginning
+ *     Nesterov  v = momentum v + lr d;  w -= v, with d of w - momentum v  (Sutskever et al. 2013)
  *     Adam      m += (1 - beta1)(d - m);  v = beta2 v + (1 - beta2) d^2  (Kingma & Ba 2015);
  *               w -= lr / (1 - beta1^t) m / (sqrt(v) / sqrt(1 - beta2^t) + eps)
+ *     NAdam     m, v as in Adam, with lr (mu' m / (1 - mu' M) + (1 - mu) d / (1 - M)) in the place of
+ *               lr / (1 - beta1^t) m;  mu = beta1 (1 - 0.96^(t momentum_decay) / 2), mu' is that
+ *               of the next step, and M the product of all so far  (Dozat 2016)
+ *     RAdam     m, v as in Adam;  w -= lr / (1 - beta1^t) m r sqrt(1 - beta2^t) / (sqrt(v) + eps),
+ *               or lr / (1 - beta1^t) m where there is no r yet: see below  (Liu et al. 2020)
+ *     Adamax    m as in Adam;  u = max(beta2 u, |d| + eps);  w -= lr / (1 - beta1^t) m / u  (Kingma & Ba)
  *     RMSprop   v = alpha v + (1 - alpha) d^2  (Tieleman & Hinton 2012);
  *               b = momentum b + d / (sqrt(v) + eps);  w -= lr b
  *     Adagrad   v += d^2  (Duchi et al. 2011);
@@ -13,10 +20,10 @@
  *     Adadelta  v = rho v + (1 - rho) d^2;  x = sqrt(u + eps) / sqrt(v + eps) d  (Zeiler 2012);
  *               u = rho u + (1 - rho) x^2;  w -= lr x
  *
- * in step t.  Adam's weight decay may be decoupled, w *= 1 - lr weight_decay first
- * (Loshchilov & Hutter 2019), and the largest v so far be in v's place (AMSGrad,
+ * in step t.  The weight decay of any may be decoupled: d = g, and w *= 1 - lr weight_decay
+ * first (Loshchilov & Hutter 2019).  In Adam the largest v so far may be in v's place (AMSGrad,
  * Reddi et al. 2018); centered RMSprop has v - m^2 there, with m the mean of d as
- * v is of d^2 (Graves 2013).
+ * v is of d^2 (Graves 2013).  sqrt(v + eps) may be in the place of sqrt(v) + eps.
  *
  * The loops are written so that each element costs one root and one division at
  * most: then they wait for memory, and for nothing else. */
@@ -28,7 +35,7 @@ typedef struct {
     size_t n;
     real *w, *states[3];
     const real *g;
-    real lr, weight_decay, sign;
+    real lr, weight_decay, shrink, sign;
     double step;
 } piece;
 
@@ -37,7 +44,9 @@ static piece piece_of(const batten_group *group, size_t k, size_t begin, size_t 
     piece p = {.n = end - begin, .w = (real *)group->params[k] + begin, .g = (const real *)group->grads[k] + begin};
     for (int i = 0; i < 3; i++)
         p.states[i] = group->states[i] ? (real *)group->states[i][k] + begin : NULL;
-    p.lr = (real)group->lr, p.weight_decay = (real)group->weight_decay, p.sign = group->maximize ? -1 : 1;
+    p.lr = (real)group->lr, p.sign = group->maximize ? -1 : 1;
+    p.weight_decay = group->decoupled ? 0 : (real)group->weight_decay;
+    p.shrink = group->decoupled ? (real)(1 - group->lr * group->weight_decay) : 1;
     p.step = group->steps ? *group->steps[k] : 0;
     return p;
 }
@@ -45,81 +54,221 @@ static piece piece_of(const batten_group *group, size_t k, size_t begin, size_t 
 /* Makes a call for each piece p, of the k-th tensor; work is for one element. */
 #define EACH_PIECE(work, call) EACH_STRETCH(&group->list, work, const piece p = piece_of(group, k, begin, end); call)
 
-/* Every tensor is about to make its next step. */
-static void count_step(const batten_group *group)
+/* Every tensor makes its next step; returns which that is of the first. */
+static double count_step(const batten_group *group)
 {
     for (size_t k = 0; k < group->list.count; k++)
         *group->steps[k] += 1;
+    return group->list.count ? *group->steps[0] : 1;
 }
 
-/* Where to go down, with weight decay; without, an infinite w does no harm. */
+/* Where to go down from w, with weight decay; without, an infinite w does no harm. */
+static inline real slope_from(real w, piece p, size_t i)
+{
+    return p.sign * p.g[i] + (p.weight_decay ? p.weight_decay * w : 0);
+}
+
 static inline real slope(piece p, size_t i)
 {
-    return p.sign * p.g[i] + (p.weight_decay ? p.weight_decay * p.w[i] : 0);
+    return slope_from(p.w[i], p, i);
 }
 
-static void sgd_piece(piece p, real momentum, real dampening, int nesterov, int first)
+/* What keeps a root from being nought: sqrt(v) + beside, or sqrt(v + within). */
+typedef struct {
+    real within, beside;
+} margin;
+
+static margin margin_of(double eps, int eps_in_sqrt)
+{
+    return eps_in_sqrt ? (margin){.within = (real)eps} : (margin){.beside = (real)eps};
+}
+
+static inline real root(real v, margin eps)
+{
+    return sqrt(v + eps.within) + eps.beside;
+}
+
+/* lr is multiplied with what goes into v, or else with what comes out of it. */
+static void sgd_piece(piece p, real momentum, real dampening, int nesterov, int lr_in_momentum, int first)
 {
     real *v = p.states[0];
     if (!v) {
         PRAGMA(omp simd)
         for (size_t i = 0; i < p.n; i++)
-            p.w[i] -= p.lr * slope(p, i);
+            p.w[i] = p.shrink * p.w[i] - p.lr * slope(p, i);
         return;
     }
-    const real take = first ? 1 : 1 - dampening;
+    const real take = first ? 1 : 1 - dampening, before = lr_in_momentum ? p.lr : 1, after = lr_in_momentum ? 1 : p.lr;
     PRAGMA(omp simd)
     for (size_t i = 0; i < p.n; i++) {
-        const real d = slope(p, i);
+        const real d = before * slope(p, i);
         v[i] = momentum * v[i] + take * d;
-        p.w[i] -= p.lr * (nesterov ? d + momentum * v[i] : v[i]);
+        p.w[i] = p.shrink * p.w[i] - after * (nesterov ? d + momentum * v[i] : v[i]);
     }
 }
 
 /* states: v, or none without momentum.  first[k] says that the k-th v is new, and so nought; first may be NULL. */
-void KERNEL(sgd)(const batten_group *group, const uint8_t *first, double momentum, double dampening, int nesterov)
+void KERNEL(sgd)(const batten_group *group, const uint8_t *first, double momentum, double dampening, int nesterov,
+                 int lr_in_momentum)
 {
-    EACH_PIECE(4, sgd_piece(p, (real)momentum, (real)dampening, nesterov, first && first[k]));
+    EACH_PIECE(4, sgd_piece(p, (real)momentum, (real)dampening, nesterov, lr_in_momentum, first && first[k]));
 }
 
-/* Adam's last line as w -= rate m / (sqrt(v) + eps): what is the same for all elements is put into rate and eps. */
-typedef struct {
-    double step;
-    real rate, eps;
-} adam_scale;
-
-static adam_scale scale_of(const batten_group *group, double step, double beta1, double beta2, double eps)
+static void nesterov_piece(piece p, real momentum)
 {
-    const double root = sqrt(1 - pow(beta2, step));
-    return (adam_scale){step, (real)(group->lr / (1 - pow(beta1, step)) * root), (real)(eps * root)};
-}
-
-static void adam_piece(piece p, adam_scale at, real beta2, real take1, real take2, real shrink)
-{
-    real *m = p.states[0], *v = p.states[1], *most = p.states[2];
+    real *v = p.states[0];
     PRAGMA(omp simd)
     for (size_t i = 0; i < p.n; i++) {
-        const real d = slope(p, i);
-        m[i] += take1 * (d - m[i]);
-        v[i] = beta2 * v[i] + take2 * d * d;
-        real largest = v[i];
-        if (most)
-            largest = most[i] = v[i] > most[i] || v[i] != v[i] ? v[i] : most[i];
-        p.w[i] = shrink * p.w[i] - at.rate * m[i] / (sqrt(largest) + at.eps);
+        const real glide = momentum * v[i];
+        v[i] = glide + p.lr * slope_from(p.w[i] - glide, p, i);
+        p.w[i] = p.shrink * p.w[i] - v[i];
     }
 }
 
-/* states: m, v, and for AMSGrad the largest v so far. */
-void KERNEL(adam)(const batten_group *group, double beta1, double beta2, double eps, double decoupled_weight_decay)
+/* states: v.  The gradients were measured at w - momentum v. */
+void KERNEL(nesterov)(const batten_group *group, double momentum)
 {
-    const real shrink = (real)(1 - group->lr * decoupled_weight_decay);
-    count_step(group);
-    const adam_scale usual = scale_of(group, group->list.count ? *group->steps[0] : 1, beta1, beta2, eps);
-    EACH_PIECE(4, adam_piece(p, p.step == usual.step ? usual : scale_of(group, p.step, beta1, beta2, eps), (real)beta2,
-                             (real)(1 - beta1), (real)(1 - beta2), shrink));
+    EACH_PIECE(4, nesterov_piece(p, (real)momentum));
 }
 
-static inline void rmsprop_loop(piece p, real *v, real *b, real *m, real alpha, real take, real eps, real momentum)
+/* A step of Adam and its kin: m += take1 (d - m);  v = beta2 v + take2 d^2;  w -= (direct d + rate m) / root(v),
+ * or rate m unless it is rooted.  What is the same for all elements is put into these numbers. */
+typedef struct {
+    real take1, beta2, take2, direct, rate;
+    margin eps;
+    int rooted;
+} adam_rule;
+
+static adam_rule rule_of(double beta1, double beta2)
+{
+    return (adam_rule){.take1 = (real)(1 - beta1), .beta2 = (real)beta2, .take2 = (real)(1 - beta2), .rooted = 1};
+}
+
+static inline __attribute__((always_inline)) void adam_loop(piece p, real *most, int rooted, adam_rule at)
+{
+    real *m = p.states[0], *v = p.states[1];
+    PRAGMA(omp simd)
+    for (size_t i = 0; i < p.n; i++) {
+        const real d = slope(p, i);
+        m[i] += at.take1 * (d - m[i]);
+        v[i] = at.beta2 * v[i] + at.take2 * d * d;
+        real largest = v[i];
+        if (most)
+            largest = most[i] = v[i] > most[i] || v[i] != v[i] ? v[i] : most[i];
+        const real move = rooted ? (at.direct * d + at.rate * m[i]) / root(largest, at.eps) : at.rate * m[i];
+        p.w[i] = p.shrink * p.w[i] - move;
+    }
+}
+
+/* The compiler takes one such condition out of a loop, not two: each has a loop of its own. */
+static void adam_piece(piece p, adam_rule at)
+{
+    if (p.states[2])
+        adam_loop(p, p.states[2], 1, at);
+    else if (at.rooted)
+        adam_loop(p, NULL, 1, at);
+    else
+        adam_loop(p, NULL, 0, at);
+}
+
+static adam_rule adam_at(const batten_group *group, double step, double beta1, double beta2, double eps,
+                         int eps_in_sqrt, int bias_correction)
+{
+    const double seen1 = bias_correction ? 1 - pow(beta1, step) : 1, seen2 = bias_correction ? 1 - pow(beta2, step) : 1;
+    adam_rule at = rule_of(beta1, beta2);
+    at.rate = (real)(group->lr / seen1 * sqrt(seen2));
+    at.eps = margin_of(eps * (eps_in_sqrt ? seen2 : sqrt(seen2)), eps_in_sqrt);
+    return at;
+}
+
+/* states: m, v, and for AMSGrad the largest v so far. */
+void KERNEL(adam)(const batten_group *group, double beta1, double beta2, double eps, int eps_in_sqrt,
+                  int bias_correction)
+{
+    const double step = count_step(group);
+    const adam_rule usual = adam_at(group, step, beta1, beta2, eps, eps_in_sqrt, bias_correction);
+    EACH_PIECE(4,
+               adam_piece(p, p.step == step ? usual
+                                            : adam_at(group, p.step, beta1, beta2, eps, eps_in_sqrt, bias_correction)));
+}
+
+/* NAdam's mu. */
+static double momentum_of(double step, double beta1, double momentum_decay)
+{
+    return beta1 * (1 - 0.5 * pow(0.96, step * momentum_decay));
+}
+
+static adam_rule nadam_at(const batten_group *group, double step, double product, double beta1, double beta2,
+                          double eps, double momentum_decay)
+{
+    const double mu = momentum_of(step, beta1, momentum_decay), next = momentum_of(step + 1, beta1, momentum_decay);
+    const double scale = sqrt(1 - pow(beta2, step));
+    adam_rule at = rule_of(beta1, beta2);
+    at.direct = (real)(group->lr * (1 - mu) / (1 - product) * scale);
+    at.rate = (real)(group->lr * next / (1 - product * next) * scale);
+    at.eps = margin_of(eps * scale, 0);
+    return at;
+}
+
+/* states: m, v; and the products M. */
+void KERNEL(nadam)(const batten_group *group, double beta1, double beta2, double eps, double momentum_decay)
+{
+    const double step = count_step(group), mu = momentum_of(step, beta1, momentum_decay);
+    for (size_t k = 0; k < group->list.count; k++) {
+        const double own = *group->steps[k];
+        *group->products[k] *= (float)(own == step ? mu : momentum_of(own, beta1, momentum_decay));
+    }
+    const double product = group->list.count ? *group->products[0] : 0;
+    const adam_rule usual = nadam_at(group, step, product, beta1, beta2, eps, momentum_decay);
+    EACH_PIECE(4, adam_piece(p, p.step == step && *group->products[k] == product
+                                    ? usual
+                                    : nadam_at(group, p.step, *group->products[k], beta1, beta2, eps, momentum_decay)));
+}
+
+/* v is about as good as the mean of `length` squares; r makes up for its being one of so few, if there are enough. */
+static adam_rule radam_at(const batten_group *group, double step, double beta1, double beta2, double eps)
+{
+    const double power = pow(beta2, step), longest = 2 / (1 - beta2) - 1;
+    const double length = longest - 2 * step * power / (1 - power);
+    adam_rule at = rule_of(beta1, beta2);
+    double rate = group->lr / (1 - pow(beta1, step));
+    at.rooted = length > 5;
+    if (at.rooted)
+        rate *= sqrt((length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length) * (1 - power));
+    at.rate = (real)rate;
+    at.eps = margin_of(eps, 0);
+    return at;
+}
+
+/* states: m, v. */
+void KERNEL(radam)(const batten_group *group, double beta1, double beta2, double eps)
+{
+    const double step = count_step(group);
+    const adam_rule usual = radam_at(group, step, beta1, beta2, eps);
+    EACH_PIECE(4, adam_piece(p, p.step == step ? usual : radam_at(group, p.step, beta1, beta2, eps)));
+}
+
+static void adamax_piece(piece p, real rate, real take, real beta2, real eps)
+{
+    real *m = p.states[0], *u = p.states[1];
+    PRAGMA(omp simd)
+    for (size_t i = 0; i < p.n; i++) {
+        const real d = slope(p, i), size = fabs(d) + eps, faded = beta2 * u[i];
+        m[i] += take * (d - m[i]);
+        u[i] = size > faded || size != size ? size : faded;
+        p.w[i] = p.shrink * p.w[i] - rate * m[i] / u[i];
+    }
+}
+
+/* states: m, u. */
+void KERNEL(adamax)(const batten_group *group, double beta1, double beta2, double eps)
+{
+    count_step(group);
+    EACH_PIECE(
+        4, adamax_piece(p, (real)(group->lr / (1 - pow(beta1, p.step))), (real)(1 - beta1), (real)beta2, (real)eps));
+}
+
+static inline void rmsprop_loop(piece p, real *v, real *b, real *m, real alpha, real take, margin eps, real momentum)
 {
     PRAGMA(omp simd)
     for (size_t i = 0; i < p.n; i++) {
@@ -131,15 +280,14 @@ static inline void rmsprop_loop(piece p, real *v, real *b, real *m, real alpha, 
             spread -= m[i] * m[i];
             spread = spread < 0 ? 0 : spread; /* a variance is not, but its rounding error may be */
         }
-        real move = d / (sqrt(spread) + eps);
+        real move = d / root(spread, eps);
         if (b)
             move = b[i] = momentum * b[i] + move;
-        p.w[i] -= p.lr * move;
+        p.w[i] = p.shrink * p.w[i] - p.lr * move;
     }
 }
 
-/* The compiler takes one such condition out of a loop, not two: each set of states has a loop of its own. */
-static void rmsprop_piece(piece p, real alpha, real take, real eps, real momentum)
+static void rmsprop_piece(piece p, real alpha, real take, margin eps, real momentum)
 {
     real *v = p.states[0], *b = p.states[1], *m = p.states[2];
     if (b && m)
@@ -153,28 +301,28 @@ static void rmsprop_piece(piece p, real alpha, real take, real eps, real momentu
 }
 
 /* states: v, then b with momentum, then m if centered. */
-void KERNEL(rmsprop)(const batten_group *group, double alpha, double eps, double momentum)
+void KERNEL(rmsprop)(const batten_group *group, double alpha, double eps, double momentum, int eps_in_sqrt)
 {
     count_step(group);
-    EACH_PIECE(4, rmsprop_piece(p, (real)alpha, (real)(1 - alpha), (real)eps, (real)momentum));
+    EACH_PIECE(4, rmsprop_piece(p, (real)alpha, (real)(1 - alpha), margin_of(eps, eps_in_sqrt), (real)momentum));
 }
 
-static void adagrad_piece(piece p, real rate, real eps)
+static void adagrad_piece(piece p, real rate, margin eps)
 {
     real *v = p.states[0];
     PRAGMA(omp simd)
     for (size_t i = 0; i < p.n; i++) {
         const real d = slope(p, i);
         v[i] += d * d;
-        p.w[i] -= rate * d / (sqrt(v[i]) + eps);
+        p.w[i] = p.shrink * p.w[i] - rate * d / root(v[i], eps);
     }
 }
 
 /* states: v. */
-void KERNEL(adagrad)(const batten_group *group, double lr_decay, double eps)
+void KERNEL(adagrad)(const batten_group *group, double lr_decay, double eps, int eps_in_sqrt)
 {
     count_step(group);
-    EACH_PIECE(4, adagrad_piece(p, (real)(group->lr / (1 + (p.step - 1) * lr_decay)), (real)eps));
+    EACH_PIECE(4, adagrad_piece(p, (real)(group->lr / (1 + (p.step - 1) * lr_decay)), margin_of(eps, eps_in_sqrt)));
 }
 
 static void adadelta_piece(piece p, real rho, real take, real eps)
@@ -186,7 +334,7 @@ static void adadelta_piece(piece p, real rho, real take, real eps)
         v[i] = rho * v[i] + take * d * d;
         const real x = sqrt((u[i] + eps) / (v[i] + eps)) * d;
         u[i] = rho * u[i] + take * x * x;
-        p.w[i] -= p.lr * x;
+        p.w[i] = p.shrink * p.w[i] - p.lr * x;
     }
 }
 

@@ -589,6 +589,22 @@ def test_states_go_through_files(way, tmp_path):
         assert by_json(before) == by_json(after), name
 
 
+def test_numbers_of_numpy_are_numbers(tmp_path):
+    for number in (np.float64, np.float32):
+        optimizer = make_optimizer(lrs=[number(0.25), number(0.5)])
+        schedules = [
+            MultiStepLR(optimizer, np.arange(2, 5), gamma=number(0.5)),
+            ReduceLROnPlateau(optimizer, min_lr=list(np.full(2, 0.125, number))),
+            SequentialLR(optimizer, [StepLR(optimizer, np.int64(2))], []),
+        ]
+        for schedule in schedules:
+            advance(optimizer, schedule, 3)
+            state = schedule.state_dict()
+            batten.save(state, tmp_path / "state")
+            assert batten.load(tmp_path / "state") == state
+            assert json.dumps(state)
+
+
 def test_loading_changes_no_state_that_is_given():
     for name, optimizer, schedule in made():
         state = schedule.state_dict()
@@ -742,9 +758,12 @@ def test_a_group_that_comes_later_is_spoken_of():
         lambda o: LambdaLR(o, fade),
         lambda o: CosineAnnealingWarmRestarts(o, 3),
         lambda o: CyclicLR(o, 0.1, 1),
+        lambda o: MultiplicativeLR(o, fade),
+        lambda o: CosineAnnealingLR(o, 1),
     ):
         optimizer = make_optimizer()
         schedule = make(optimizer)
+        advance(optimizer, schedule, 1)
         optimizer.add_param_group({"params": [batten.ones(1, requires_grad=True)]})
         optimizer.step()
         before = [group["lr"] for group in optimizer.param_groups]
@@ -754,7 +773,7 @@ def test_a_group_that_comes_later_is_spoken_of():
     schedule = ReduceLROnPlateau(optimizer, patience=0, min_lr=[0.1, 0.1, 0.1])
     optimizer.add_param_group({"params": [batten.ones(1, requires_grad=True)], "lr": 1.0})
     schedule.step(0)
-    with pytest.raises(RuntimeError, match="extend `min_lrs`"):
+    with pytest.raises(RuntimeError, match=r"param groups in the `optimizer` \(4\) differs .* \(3\): extend `min_lrs`"):
         schedule.step(1)
     schedule.min_lrs.append(0.5)
     schedule.step(1)
@@ -778,6 +797,38 @@ def test_learning_rates_that_are_tensors(name):
                 assert name in ("CyclicLR", "OneCycleLR") or group["initial_lr"] is not lr
         assert [last for _, last in results[0]] == [last for _, last in results[1]], f"{name}({options})"
         assert results[0] == results[1], f"{name}({options})"
+
+
+def test_arguments_that_are_tensors_are_copied():
+    """What becomes of them later changes no schedule, and no schedule changes them."""
+    for lr in (0.25, batten.tensor(0.25)):
+        numbers = {"max_lr": 0.5, "base_momentum": 0.5, "max_momentum": 0.75}
+        seen = []
+        for make in (batten.tensor, float):
+            given = {name: make(number) for name, number in numbers.items()}
+            for kind, options in (
+                (CyclicLR, {"base_lr": make(0.25), "step_size_up": 2}),
+                (OneCycleLR, {"total_steps": 20}),
+            ):
+                optimizer = make_optimizer(lrs=[lr, copy.deepcopy(lr)])
+                schedule = kind(optimizer, **given, **options)
+                seen.append(walk(optimizer, schedule, 20))
+                assert given == numbers and options.get("base_lr", 0.25) == 0.25
+            optimizer = make_optimizer(lrs=[lr, copy.deepcopy(lr)])
+            swa_lr = make(0.125)
+            schedule = SWALR(optimizer, swa_lr)
+            if make is batten.tensor:
+                swa_lr.fill_(3)
+            seen.append(walk(optimizer, schedule, 20))
+        for found, expected in zip(seen[:3], seen[3:], strict=True):
+            for (groups, last), (other_groups, other_last) in zip(found[:-1], expected[:-1], strict=True):
+                np.testing.assert_allclose([float(x) for x in last], [float(x) for x in other_last], rtol=1e-6)
+                assert [float(group["lr"]) for group in groups] == [float(x) for x in last]
+                np.testing.assert_allclose(
+                    [float(group["momentum"]) for group in groups],
+                    [float(group["momentum"]) for group in other_groups],
+                    rtol=1e-6,
+                )
 
 
 def test_a_way_down_to_nought_is_not_below_it():

@@ -100,7 +100,7 @@ z = x.clone(); z.floor_divide_(y); z  # not: float32 float64 2.5 inf
 z = x.clone(); z.remainder_(y); z
 z = x.clone(); z.pow_(y); z  # not: int64 int32 bool True
 t.add(x, y, alpha=2)
-t.add(x, y, alpha=2.5)
+t.add(x, y, alpha=0.1)
 x.add(y, alpha=-1)
 t.sub(x, y, alpha=3)  # not: bool True
 z = x.clone(); z.add_(y, alpha=2); z

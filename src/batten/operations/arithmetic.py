@@ -14,7 +14,7 @@ from .. import _kernels as kernels
 from ..autograd import Operation, wrap
 from .elementwise import Square
 from .families import Binary, FromInput, broadcast_shape, result_memory, unbroadcast
-from .promotion import Operand, as_float, as_operand, fitted, meet, refuse_bools, to_type
+from .promotion import Operand, as_float, as_operand, fitted, meet, one_number, refuse_bools
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -241,7 +241,7 @@ def scaled(name: str, input: Operand, other: Operand, alpha: float) -> Any:
         return x, y
     if isinstance(alpha, float) and y.array.dtype.kind != "f":
         raise TypeError(f"{name} of {y.array.dtype} expects an integer as alpha, got {alpha}")
-    return x, Mul.apply(y, to_type(as_operand(alpha), y.array.dtype))
+    return x, Mul.apply(y, one_number(name, alpha, y.array.dtype))
 
 
 def mul(input: Operand, other: Operand) -> Tensor:

@@ -26,8 +26,9 @@ __all__ = ["Adadelta"]
 class Adadelta(Optimizer):
     """v = rho v + (1 - rho) d²;  x = √(u + eps) / √(v + eps) d;  u = rho u + (1 - rho) x²;  w -= lr x.
 
-    d = g + weight_decay w (Zeiler 2012); with `maximize`, steps go up.  v and u are called
-    `square_avg` and `acc_delta` in the state.
+    d = g + weight_decay w (Zeiler 2012); with `maximize`, steps go up; with `decoupled_weight_decay`,
+    d = g and w *= 1 - lr weight_decay first, as in AdamW.  v and u are called `square_avg` and `acc_delta`
+    in the state.
 
     >>> import batten
     >>> w = batten.tensor([1.0, 2.0], requires_grad=True)
@@ -51,15 +52,21 @@ class Adadelta(Optimizer):
         weight_decay: float = 0,
         *,
         maximize: bool = False,
+        decoupled_weight_decay: bool = False,
     ) -> None:
-        defaults = {"lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay, "maximize": maximize}
+        defaults = {
+            "lr": lr,
+            "rho": rho,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "maximize": maximize,
+            "decoupled_weight_decay": decoupled_weight_decay,
+        }
         super().__init__(params, defaults)
 
     def check(self, options: dict[str, Any]) -> None:
-        check_number("lr", options["lr"], "learning rate")
+        super().check(options)
         check_number("rho", options["rho"], most=1)
-        check_number("eps", options["eps"], "epsilon value")
-        check_number("weight_decay", options["weight_decay"])
 
     def update(
         self,
@@ -71,5 +78,6 @@ class Adadelta(Optimizer):
     ) -> None:
         kernels.adadelta(
             params, grads, states["square_avg"], states["acc_delta"], states["step"],
-            group["lr"], group["rho"], group["eps"], group["weight_decay"], group["maximize"],
+            group["lr"], group["rho"], group["eps"],
+            group["weight_decay"], group["decoupled_weight_decay"], group["maximize"],
         )  # fmt: skip

@@ -25,9 +25,10 @@ __all__ = ["Adagrad"]
 class Adagrad(Optimizer):
     """v += d²;  w -= lr / (1 + (t - 1) lr_decay) d / (√v + eps).
 
-    d = g + weight_decay w in step t (Duchi et al. 2011); with `maximize`, steps go up.  v is called
-    `sum` in the state, is there from the beginning, and starts at the constructor's
-    `initial_accumulator_value`, whatever a group says.
+    d = g + weight_decay w in step t (Duchi et al. 2011); with `maximize`, steps go up; with `eps_in_sqrt`,
+    d is divided by √(v + eps); with `decoupled_weight_decay`, d = g and w *= 1 - lr weight_decay first,
+    whatever `lr_decay`.  v is called `sum` in the state, is there from the beginning, and starts at the
+    constructor's `initial_accumulator_value`, whatever a group says.
 
     >>> import batten
     >>> w = batten.tensor([1.0, 2.0], requires_grad=True)
@@ -50,6 +51,8 @@ class Adagrad(Optimizer):
         eps: float = 1e-10,
         *,
         maximize: bool = False,
+        eps_in_sqrt: bool = False,
+        decoupled_weight_decay: bool = False,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -58,6 +61,8 @@ class Adagrad(Optimizer):
             "initial_accumulator_value": initial_accumulator_value,
             "eps": eps,
             "maximize": maximize,
+            "eps_in_sqrt": eps_in_sqrt,
+            "decoupled_weight_decay": decoupled_weight_decay,
         }
         super().__init__(params, defaults)
         for group in self.param_groups:
@@ -71,11 +76,9 @@ class Adagrad(Optimizer):
         return array
 
     def check(self, options: dict[str, Any]) -> None:
-        check_number("lr", options["lr"], "learning rate")
+        super().check(options)
         check_number("lr_decay", options["lr_decay"])
-        check_number("weight_decay", options["weight_decay"])
         check_number("initial_accumulator_value", options["initial_accumulator_value"])
-        check_number("eps", options["eps"], "epsilon value")
 
     def update(
         self,
@@ -87,5 +90,6 @@ class Adagrad(Optimizer):
     ) -> None:
         kernels.adagrad(
             params, grads, states["sum"], states["step"],
-            group["lr"], group["lr_decay"], group["eps"], group["weight_decay"], group["maximize"],
+            group["lr"], group["lr_decay"], group["eps"], group["eps_in_sqrt"],
+            group["weight_decay"], group["decoupled_weight_decay"], group["maximize"],
         )  # fmt: skip

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from .. import _kernels as kernels
-from .optimizer import Arrays, Optimizer, check_number
+from .optimizer import Arrays, Optimizer
 
 __all__ = ["Adam", "AdamW"]
 
@@ -34,7 +34,8 @@ class Adam(Optimizer):
 
     d = g + weight_decay w, and m̂, v̂ are m / (1 - beta1ᵗ) and v / (1 - beta2ᵗ) in step t (Kingma &
     Ba 2015).  With `amsgrad`, v̂ is of the largest v so far (Reddi et al. 2018); with `maximize`,
-    steps go up; with `decoupled_weight_decay`, it is AdamW.
+    steps go up; with `decoupled_weight_decay`, it is AdamW; with `eps_in_sqrt`, m̂ is divided by
+    √(v̂ + eps); without `bias_correction`, m and v are in the place of m̂ and v̂.
 
     >>> import batten
     >>> w = batten.tensor([1.0, 2.0], requires_grad=True)
@@ -59,6 +60,8 @@ class Adam(Optimizer):
         *,
         maximize: bool = False,
         decoupled_weight_decay: bool = False,
+        eps_in_sqrt: bool = False,
+        bias_correction: bool = True,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -68,18 +71,10 @@ class Adam(Optimizer):
             "amsgrad": amsgrad,
             "maximize": maximize,
             "decoupled_weight_decay": decoupled_weight_decay,
+            "eps_in_sqrt": eps_in_sqrt,
+            "bias_correction": bias_correction,
         }
         super().__init__(params, defaults)
-
-    def check(self, options: dict[str, Any]) -> None:
-        check_number("lr", options["lr"], "learning rate")
-        check_number("eps", options["eps"], "epsilon value")
-        betas = options["betas"]
-        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
-            raise ValueError(f"{type(self).__name__} expects betas as a pair of numbers, got {betas!r}")
-        for index, beta in enumerate(betas):
-            check_number(f"betas[{index}]", beta, f"beta parameter at index {index}", below=1)
-        check_number("weight_decay", options["weight_decay"])
 
     def update(
         self,
@@ -89,11 +84,10 @@ class Adam(Optimizer):
         states: dict[str, Arrays],
         new: np.ndarray | None,
     ) -> None:
-        decay = group["weight_decay"]
-        in_gradient, beside = (0, decay) if group["decoupled_weight_decay"] else (decay, 0)
         kernels.adam(
             params, grads, states["exp_avg"], states["exp_avg_sq"], states.get("max_exp_avg_sq"), states["step"],
-            group["lr"], *group["betas"], group["eps"], in_gradient, beside, group["maximize"],
+            group["lr"], *group["betas"], group["eps"], group["eps_in_sqrt"], group["bias_correction"],
+            group["weight_decay"], group["decoupled_weight_decay"], group["maximize"],
         )  # fmt: skip
 
 
@@ -119,8 +113,13 @@ class AdamW(Adam):
         amsgrad: bool = False,
         *,
         maximize: bool = False,
+        eps_in_sqrt: bool = False,
+        bias_correction: bool = True,
     ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize, decoupled_weight_decay=True)
+        super().__init__(
+            params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize, decoupled_weight_decay=True,
+            eps_in_sqrt=eps_in_sqrt, bias_correction=bias_correction,
+        )  # fmt: skip
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         super().load_state_dict(state_dict)

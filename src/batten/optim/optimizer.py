@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Optimizer"]
 
-COUNT = np.zeros((), np.float32)  # a count of steps has no axes, and this type
+NUMBERS = ("step", "mu_product")  # states that are one number for a parameter
+COUNT = np.zeros((), np.float32)  # which has no axes, and this type
 
 
 def with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
@@ -109,7 +110,23 @@ class Optimizer:
             self.add_param_group(group)
 
     def check(self, options: dict[str, Any]) -> None:
-        """Refuses options that make no sense."""
+        """Refuses options that make no sense: of a subclass in the house's style, among those that many have."""
+        if self.states is None:
+            return
+        for key, what in (
+            ("lr", "learning rate"),
+            ("eps", "epsilon value"),
+            ("momentum", None),
+            ("weight_decay", None),
+        ):
+            if key in options:
+                check_number(key, options[key], what)
+        if "betas" in options:
+            betas = options["betas"]
+            if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+                raise ValueError(f"{type(self).__name__} expects betas as a pair of numbers, got {betas!r}")
+            for index, beta in enumerate(betas):
+                check_number(f"betas[{index}]", beta, f"beta parameter at index {index}", below=1)
 
     def update(
         self,
@@ -127,7 +144,7 @@ class Optimizer:
 
     def fresh(self, name: str, w: np.ndarray) -> np.ndarray:
         """A state of a parameter at the beginning."""
-        array = kernels.empty_like(COUNT if name == "step" else w)
+        array = kernels.empty_like(COUNT if name in NUMBERS else w)
         array.fill(0)
         return array
 
@@ -157,7 +174,7 @@ class Optimizer:
         made = []
         kept: dict[str, Arrays] = {}
         for name in names:
-            models = [COUNT] * len(params) if name == "step" else params
+            models = [COUNT] * len(params) if name in NUMBERS else params
             found = arrays_of(states, name)
             if not kernels.lie_alike(models, found):
                 for k, (state, model, array) in enumerate(zip(states, models, found, strict=True)):
@@ -304,7 +321,7 @@ class Optimizer:
         state = {}
         for key, value in given.items():
             array = np.asarray(value.array if isinstance(value, Variable) else value)
-            copy = self.copied(f"{key} of parameter {index}", COUNT if key == "step" else parameter.array, array)
+            copy = self.copied(f"{key} of parameter {index}", COUNT if key in NUMBERS else parameter.array, array)
             if key == "step" and not 0 <= copy < np.inf:
                 raise ValueError(f"{name} expects a count as step of parameter {index}, got {array}")
             state[key] = wrap(copy)

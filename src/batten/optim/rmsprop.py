@@ -34,7 +34,8 @@ class RMSprop(Optimizer):
 
     d = g + weight_decay w (Tieleman & Hinton 2012).  With `momentum`, b = momentum b + d / (√v + eps)
     and w -= lr b; with `centered`, v less the square of the mean of d is in the place of v (Graves
-    2013); with `maximize`, steps go up.
+    2013); with `maximize`, steps go up; with `eps_in_sqrt`, d is divided by √(v + eps); with
+    `decoupled_weight_decay`, d = g and w *= 1 - lr weight_decay first, as in AdamW.
 
     >>> import batten
     >>> w = batten.tensor([1.0, 2.0], requires_grad=True)
@@ -59,6 +60,8 @@ class RMSprop(Optimizer):
         centered: bool = False,
         *,
         maximize: bool = False,
+        eps_in_sqrt: bool = False,
+        decoupled_weight_decay: bool = False,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -68,14 +71,13 @@ class RMSprop(Optimizer):
             "momentum": momentum,
             "centered": centered,
             "maximize": maximize,
+            "eps_in_sqrt": eps_in_sqrt,
+            "decoupled_weight_decay": decoupled_weight_decay,
         }
         super().__init__(params, defaults)
 
     def check(self, options: dict[str, Any]) -> None:
-        check_number("lr", options["lr"], "learning rate")
-        check_number("eps", options["eps"], "epsilon value")
-        check_number("momentum", options["momentum"])
-        check_number("weight_decay", options["weight_decay"])
+        super().check(options)
         check_number("alpha", options["alpha"])
 
     def update(
@@ -88,5 +90,6 @@ class RMSprop(Optimizer):
     ) -> None:
         kernels.rmsprop(
             params, grads, states["square_avg"], states.get("momentum_buffer"), states.get("grad_avg"), states["step"],
-            group["lr"], group["alpha"], group["eps"], group["weight_decay"], group["momentum"], group["maximize"],
+            group["lr"], group["alpha"], group["eps"], group["momentum"], group["eps_in_sqrt"],
+            group["weight_decay"], group["decoupled_weight_decay"], group["maximize"],
         )  # fmt: skip

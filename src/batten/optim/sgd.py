@@ -4,11 +4,18 @@
     v = momentum v + (1 - dampening) d                 (v = d in the first step)
     w = w - lr v,  or  w - lr (d + momentum v)         (Nesterov)
 
-The learning rate is outside of v, as in PyTorch: where it changes, the steps differ from
-those of v = momentum v + lr d in Sutskever et al., "On the importance of initialization and
-momentum in deep learning" (ICML 2013).  Nesterov's gradient, which that paper measures at
-w - lr momentum v, is here measured at w; the last line is what that amounts to when w is the
-point looked ahead to.
+The learning rate is outside of v, as in PyTorch.  In Sutskever et al., "On the importance of
+initialization and momentum in deep learning" (ICML 2013), it is inside:
+
+    v = momentum v + (1 - dampening) lr d,   w = w - v,  or  w - (lr d + momentum v)
+
+While it is constant, the steps are the same, as v is lr times the other.  Where it changes, the
+first form steps with the new one at once, along all gradients that are in v; in the second, each
+gradient goes on at the rate that it came with.
+
+Nesterov's gradient, which that paper measures at the point that momentum alone leads to, is here
+measured at w: the last term is what that amounts to when w is the point looked ahead to.
+`Nesterov` measures it there.
 """
 
 from __future__ import annotations
@@ -19,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from .. import _kernels as kernels
-from .optimizer import Arrays, Optimizer, check_number
+from .optimizer import Arrays, Optimizer
 
 __all__ = ["SGD"]
 
@@ -27,7 +34,10 @@ __all__ = ["SGD"]
 class SGD(Optimizer):
     """d = g + weight_decay w;  v = momentum v + (1 - dampening) d;  w -= lr v.
 
-    With `nesterov`, w -= lr (d + momentum v) (Sutskever et al. 2013); with `maximize`, steps go up.
+    With `nesterov`, w -= lr (d + momentum v) (Sutskever et al. 2013); with `maximize`, steps go up; with
+    `lr_in_momentum`, lr d is in the place of d in all of this, and w -= v; with `decoupled_weight_decay`,
+    d = g and w *= 1 - lr weight_decay first, as in AdamW.  v is called `momentum_buffer` in the state; that
+    of one form is not that of the other.
 
     >>> import batten
     >>> w = batten.tensor([1.0, 2.0], requires_grad=True)
@@ -51,6 +61,8 @@ class SGD(Optimizer):
         nesterov: bool = False,
         *,
         maximize: bool = False,
+        lr_in_momentum: bool = False,
+        decoupled_weight_decay: bool = False,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -59,13 +71,13 @@ class SGD(Optimizer):
             "weight_decay": weight_decay,
             "nesterov": nesterov,
             "maximize": maximize,
+            "lr_in_momentum": lr_in_momentum,
+            "decoupled_weight_decay": decoupled_weight_decay,
         }
         super().__init__(params, defaults)
 
     def check(self, options: dict[str, Any]) -> None:
-        check_number("lr", options["lr"], "learning rate")
-        check_number("momentum", options["momentum"])
-        check_number("weight_decay", options["weight_decay"])
+        super().check(options)
         if options["nesterov"] and (not options["momentum"] or options["dampening"]):
             raise ValueError("Nesterov momentum requires a momentum and zero dampening")
 
@@ -79,6 +91,6 @@ class SGD(Optimizer):
     ) -> None:
         kernels.sgd(
             params, grads, states.get("momentum_buffer"), new,
-            group["lr"], group["momentum"], group["dampening"], group["weight_decay"],
-            group["nesterov"], group["maximize"],
+            group["lr"], group["momentum"], group["dampening"], group["nesterov"], group["lr_in_momentum"],
+            group["weight_decay"], group["decoupled_weight_decay"], group["maximize"],
         )  # fmt: skip

@@ -2,7 +2,7 @@
 
 An average of the weights that a training passes through lies in the middle of what it wanders about in, and often
 does better than where it ends: of all weights alike (SWA, Izmailov et al. 2018), or of the newer ones more than of the
-older (EMA, Polyak & Juditsky 1992; Tarvainen & Valpola 2017).
+older (EMA, Polyak & Juditsky 1992; Tarvainen & Valpola 2017).  `SWALR` is the schedule of learning rates for that.
 
 A network is trained with the statistics of batches, and used with those of all examples (Ioffe & Szegedy 2015,
 Algorithm 2).  The running statistics are an average over the last batches, for most of which the weights were other

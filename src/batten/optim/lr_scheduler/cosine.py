@@ -44,7 +44,7 @@ class CosineAnnealingLR(LRScheduler):
             return lrs
         if (t - 1 - self.T_max) % (2 * self.T_max) == 0:  # all were at eta_min, from where no product leads up again
             rise = (1 - cos(pi / self.T_max)) / 2
-            return [lr + (base - self.eta_min) * rise for lr, base in zip(lrs, self.base_lrs, strict=True)]
+            return [lr + (base - self.eta_min) * rise for lr, base in zip(lrs, self.base_lrs, strict=False)]
         ratio = (1 + cos(pi * t / self.T_max)) / (1 + cos(pi * (t - 1) / self.T_max))
         return [ratio * (lr - self.eta_min) + self.eta_min for lr in lrs]
 

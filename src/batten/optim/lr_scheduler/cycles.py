@@ -35,7 +35,7 @@ class Cycling(LRScheduler):
         else:
             group["momentum"] = momentum
 
-    def begin_with(self, group: dict[str, Any], base_momentum: float, max_momentum: float) -> None:
+    def begin_momentum(self, group: dict[str, Any], base_momentum: float, max_momentum: float) -> None:
         self.put_momentum(group, max_momentum)
         group["max_momentum"] = max_momentum
         group["base_momentum"] = base_momentum
@@ -112,7 +112,7 @@ class CyclicLR(Cycling):
             for number, group in enumerate(optimizer.param_groups):
                 put_lr(group, base_lrs[number])
                 if cycle_momentum:
-                    self.begin_with(group, self.base_momentums[number], self.max_momentums[number])
+                    self.begin_momentum(group, self.base_momentums[number], self.max_momentums[number])
         super().__init__(optimizer, last_epoch)
         self.base_lrs = base_lrs
 
@@ -241,7 +241,7 @@ class OneCycleLR(Cycling):
                 group["max_lr"] = max_lrs[number]
                 group["min_lr"] = group["initial_lr"] / final_div_factor
                 if cycle_momentum:
-                    self.begin_with(group, base_momenta[number], max_momenta[number])
+                    self.begin_momentum(group, base_momenta[number], max_momenta[number])
         super().__init__(optimizer, last_epoch)
 
     def rates(self) -> LRs:

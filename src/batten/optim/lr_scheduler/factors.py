@@ -13,7 +13,7 @@ from types import FunctionType
 from typing import Any
 
 from ..optimizer import Optimizer
-from .scheduler import LRs, LRScheduler, Multiplying, check_optimizer, check_states, each_group, for_groups
+from .scheduler import LRs, LRScheduler, Multiplying, check_optimizer, check_states, each_group, for_groups, plain
 
 __all__ = [
     "ConstantLR",
@@ -99,7 +99,7 @@ class MultiplicativeLR(ByFunction):
         lrs = each_group(self.optimizer, "lr")
         if self._is_initial:
             return lrs
-        return [lr * function(self.last_epoch) for lr, function in zip(lrs, self.lr_lambdas, strict=True)]
+        return [lr * function(self.last_epoch) for lr, function in zip(lrs, self.lr_lambdas, strict=False)]
 
 
 class StepLR(Multiplying):
@@ -147,7 +147,7 @@ class MultiStepLR(Multiplying):
     def __init__(
         self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1, last_epoch: int = -1
     ) -> None:
-        self.milestones = Counter(milestones)
+        self.milestones = Counter(plain(list(milestones)))
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
 

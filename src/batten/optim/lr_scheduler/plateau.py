@@ -109,8 +109,8 @@ class ReduceLROnPlateau(LRScheduler):
         if len(self.min_lrs) != len(groups):
             if self.default_min_lr is None:
                 raise RuntimeError(
-                    f"ReduceLROnPlateau has min_lrs for {len(self.min_lrs)} parameter groups, but the optimizer has "
-                    f"{len(groups)}: extend `min_lrs` when a group is added"
+                    f"The number of param groups in the `optimizer` ({len(groups)}) differs from when "
+                    f"`ReduceLROnPlateau` was initialized ({len(self.min_lrs)}): extend `min_lrs` with each new group"
                 )
             self.min_lrs = [self.default_min_lr] * len(groups)
         for group, least in zip(groups, self.min_lrs, strict=True):

@@ -12,9 +12,10 @@ a second form as well, lr(t) = multiple(t) lr(0), the product of its ratios, whi
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sized
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sized
 from typing import Any
+
+import numpy as np
 
 from ...autograd import Variable
 from ..optimizer import Optimizer
@@ -84,7 +85,7 @@ class LRScheduler:
         return self.rates()
 
     def rates(self) -> LRs:
-        """What `get_lr` gives, in a subclass in the house's style."""
+        """What `get_lr` gives, in the house's own subclasses; fewer than there are groups are refused by `step`."""
         raise NotImplementedError(f"{type(self).__name__} does not define get_lr")
 
     def _get_closed_form_lr(self) -> LRs:
@@ -110,8 +111,11 @@ class LRScheduler:
 
     def _initial_step(self) -> None:
         self._step_count = 0
-        with during(self, "_is_initial"):
+        self._is_initial = True
+        try:
             self.step()
+        finally:
+            self._is_initial = False
 
     def _undo_initial_step(self) -> None:
         """Goes back to before the first epoch, when another schedule is to decide when that is."""
@@ -123,8 +127,11 @@ class LRScheduler:
 
     def _write(self, rule: Callable[[], LRs]) -> None:
         """Has the groups take the learning rates that a rule gives."""
-        with during(self, "_get_lr_called_within_step"):
+        self._get_lr_called_within_step = True
+        try:
             lrs = rule()
+        finally:
+            self._get_lr_called_within_step = False
         self._check_groups(lrs)
         for group, lr in zip(self.optimizer.param_groups, lrs, strict=True):
             put_lr(group, lr)
@@ -140,7 +147,7 @@ class LRScheduler:
 
     def state_dict(self) -> dict[str, Any]:
         """All attributes but the optimizer, whose own `state_dict` is to be saved as well."""
-        return {key: value for key, value in vars(self).items() if key != "optimizer"}
+        return {key: plain(value) for key, value in vars(self).items() if key != "optimizer"}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Takes the attributes from a `state_dict`, of this class or of PyTorch's of the same name.
@@ -168,16 +175,6 @@ class Multiplying(LRScheduler):
     def _get_closed_form_lr(self) -> LRs:
         multiple = self.multiple(self.last_epoch)
         return [lr * multiple for lr in self.base_lrs]
-
-
-@contextmanager
-def during(scheduler: LRScheduler, flag: str) -> Iterator[None]:
-    """Sets a flag of a schedule for a while."""
-    setattr(scheduler, flag, True)
-    try:
-        yield
-    finally:
-        setattr(scheduler, flag, False)
 
 
 # ---- whether the optimizer has stepped ----
@@ -216,6 +213,13 @@ def own(value: Any) -> Any:
     return value.clone() if isinstance(value, Variable) else value  # type: ignore[attr-defined]
 
 
+def plain(value: Any) -> Any:
+    """A number that NumPy computed, as one that can be saved like any other; lists of them, too."""
+    if isinstance(value, list):
+        return [plain(v) for v in value]
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def each_group(optimizer: Optimizer, key: str) -> list[Any]:
     """An option of all groups."""
     return [own(group[key]) for group in optimizer.param_groups]
@@ -239,4 +243,4 @@ def put_lr(group: dict[str, Any], lr: Any) -> None:
     if isinstance(group["lr"], Variable):
         group["lr"].fill_(float(lr))  # type: ignore[attr-defined]
     else:
-        group["lr"] = lr
+        group["lr"] = own(lr)
