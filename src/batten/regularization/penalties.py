@@ -162,11 +162,7 @@ class Penalty:
     """
 
     def __init__(self, where: Where) -> None:
-        if where is not None and not callable(where):
-            raise TypeError(
-                f"{type(self).__name__} expects where to be None or a function of (name, parameter), "
-                f"got {typename(where)}"
-            )
+        check_where(self, where)
         self.where = where
 
     def of(self, weights: list[Tensor]) -> Tensor:
@@ -183,8 +179,7 @@ class Penalty:
         return ""
 
     def __repr__(self) -> str:
-        where = "" if self.where is None else f", where={getattr(self.where, '__qualname__', self.where)}"
-        return f"{type(self).__name__}({self.extra_repr()}{where})"
+        return shown(self, self.extra_repr(), self.where)
 
 
 class L1(Penalty):
@@ -339,6 +334,17 @@ class OrthogonalPenalty(Penalty):
 
     def extra_repr(self) -> str:
         return f"{self.lambda_}"
+
+
+def check_where(owner: object, where: Where) -> None:
+    if where is not None and not callable(where):
+        name = type(owner).__name__
+        raise TypeError(f"{name} expects where to be None or a function of (name, parameter), got {typename(where)}")
+
+
+def shown(owner: object, options: str, where: Where) -> str:
+    chosen_by = "" if where is None else f", where={getattr(where, '__qualname__', where)}"
+    return f"{type(owner).__name__}({options}{chosen_by})"
 
 
 def strength(penalty: Penalty, name: str, value: float) -> float:
