@@ -61,9 +61,9 @@ GAINS = {"tanh": 5 / 3, "relu": math.sqrt(2), "selu": 3 / 4} | dict.fromkeys(
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     """How much larger weights have to be for an activation after them: 1 / sqrt(E[f(x)²]), or PyTorch's choice.
 
-    That is √2 for "relu", √(2 / (1 + param²)) for "leaky_relu" with its negative slope, 0.01 by default, 5/3 for "tanh",
-    3/4 for "selu", and 1 for "sigmoid", "linear" and "conv1d" … "conv_transpose3d".  Networks that are to normalize
-    themselves by selu (Klambauer et al. 2017) want "linear".  ValueError for an unknown name.
+    That is √2 for "relu", √(2 / (1 + param²)) for "leaky_relu" with its negative slope, 0.01 by default, 5/3 for
+    "tanh", 3/4 for "selu", and 1 for "sigmoid", "linear" and "conv1d" … "conv_transpose3d".  Networks that are to
+    normalize themselves by selu (Klambauer et al. 2017) want "linear".  ValueError for an unknown name.
 
     >>> import batten
     >>> batten.nn.init.calculate_gain("tanh")
