@@ -182,6 +182,13 @@ typedef struct {
     const size_t *starts;
 } batten_list;
 
+/* ---- penalties (penalty.c) ---- */
+
+/* How an array lies in memory around the axis along which it is cut into groups, `count` of them. */
+typedef struct {
+    size_t outer, count, inner;
+} batten_groups;
+
 /* ---- optimizers (optimizer.c) ---- */
 
 /* The tensors that one call steps, and how. */

@@ -76,6 +76,8 @@ cdef extern from "batten.h" nogil:
     ctypedef struct batten_list:
         size_t count
         const size_t *starts
+    ctypedef struct batten_groups:
+        size_t outer, count, inner
     ctypedef struct batten_group:
         batten_list list
         void **params

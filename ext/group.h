@@ -51,4 +51,13 @@ static inline size_t cut(const batten_list *list, size_t k, size_t place)
         } \
     })
 
+/* The sum of what was found of the stretches of the k-th array. */
+static inline double sum_of_stretches(const batten_list *list, size_t k, const double *found)
+{
+    double total = 0;
+    for (size_t block = list->starts[k] / BLOCK; block < blocks_of(list->starts[k + 1], BLOCK); block++)
+        total += found[block + k];
+    return total;
+}
+
 #endif

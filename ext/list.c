@@ -36,36 +36,52 @@ static real greatest(const real *x, size_t n, real sign, real least)
     return least;
 }
 
+/* total += the sum of a term that says what it is of, `at`, in double: what a float can square, a double can add. */
+#define ADD_ALL(total, n, term)                           \
+    do {                                                  \
+        double lanes[LANES] = {0};                        \
+        size_t i = 0;                                     \
+        for (; i + LANES <= (n); i += LANES) {            \
+            PRAGMA(omp simd)                              \
+            for (size_t lane = 0; lane < LANES; lane++) { \
+                const size_t at = i + lane;               \
+                lanes[lane] += term;                      \
+            }                                             \
+        }                                                 \
+        for (size_t at = i; at < (n); at++)               \
+            total += term;                                \
+        for (size_t lane = 0; lane < LANES; lane++)       \
+            total += lanes[lane];                         \
+    } while (0)
+
 /* The terms of the usual powers wait for memory; any other costs a logarithm and an exponential. */
 static double power_sum(const real *x, size_t n, double p)
 {
     double total = 0;
     const real power = (real)p;
     if (p == 1)
-        ADD_ROW(total, n, fabs(x[at]));
+        ADD_ALL(total, n, (double)fabs(x[at]));
     else if (p == 2)
-        ADD_ROW(total, n, x[at] * x[at]);
+        ADD_ALL(total, n, (double)x[at] * (double)x[at]);
     else if (p == 0)
-        ADD_ROW(total, n, (real)(x[at] != 0));
+        ADD_ALL(total, n, x[at] != 0);
     else if (isinf(p))
         return p > 0 ? greatest(x, n, 1, 0) : -greatest(x, n, -1, -INFINITY);
     else
-        ADD_ROW(total, n, exp_of(power * log_of(fabs(x[at]))));
+        ADD_ALL(total, n, (double)exp_of(power * log_of(fabs(x[at]))));
     return total;
 }
 
-/* Puts together what has been found of the stretches of the k-th array. */
-static double joined(const batten_list *list, size_t k, const double *parts, double p)
+/* The greatest or the least of what was found of the stretches of the k-th array. */
+static double extreme(const batten_list *list, size_t k, const double *found, int greatest)
 {
-    double total = p < 0 && isinf(p) ? INFINITY : 0;
+    double most = greatest ? 0 : INFINITY;
     for (size_t block = list->starts[k] / BLOCK; block < blocks_of(list->starts[k + 1], BLOCK); block++) {
-        const double part = parts[block + k];
-        if (!isinf(p))
-            total += part;
-        else if ((p > 0 ? part > total : part < total) || part != part)
-            total = part;
+        const double part = found[block + k];
+        if ((greatest ? part > most : part < most) || part != part)
+            most = part;
     }
-    return total;
+    return most;
 }
 
 /* scratch: a double for each stretch. */
@@ -74,7 +90,7 @@ void KERNEL(power_sums)(double *sums, const void *const *arrays, const batten_li
     EACH_STRETCH(list, p == 1 || p == 2 ? 1 : 16,
                  scratch[block + k] = power_sum((const real *)arrays[k] + begin, end - begin, p));
     for (size_t k = 0; k < list->count; k++)
-        sums[k] = joined(list, k, scratch, p);
+        sums[k] = isinf(p) ? extreme(list, k, scratch, p > 0) : sum_of_stretches(list, k, scratch);
 }
 
 static void scale_stretch(real *x, size_t n, real factor)

@@ -825,6 +825,31 @@ def test_what_is_refused(make, error, message):
     assert message in str(caught.value)
 
 
+BAD = [
+    *[{key: -0.5} for key in ("lr", "eps", "weight_decay", "momentum", "momentum_decay", "alpha", "rho", "lr_decay")],
+    *[{"betas": betas} for betas in [(1.0, 0.9), (-0.1, 0.9), (0.9, 1.0), (0.9, -1)]],
+    {"rho": 1.5},
+    {"initial_accumulator_value": -1},
+    {"nesterov": True},
+    {"nesterov": True, "momentum": 0.9, "dampening": 0.1},
+    {"no_such_option": 1},
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_refused_is_refused_in_pytorchs_words(kind):
+    torch = pytest.importorskip("torch")
+    theirs, compared = getattr(torch.optim, kind.__name__), 0
+    for options in BAD:
+        with pytest.raises((TypeError, ValueError)) as expected:
+            theirs([torch.zeros(1, requires_grad=True)], **options)
+        with pytest.raises(expected.type) as caught:
+            kind([batten.zeros(1, requires_grad=True)], **options)
+        assert str(caught.value) == str(expected.value), f"{kind.__name__} {options}"
+        compared += expected.type is ValueError
+    assert compared >= 4
+
+
 def test_a_refused_group_changes_nothing():
     w, other = batten.tensor(W, requires_grad=True), batten.tensor(W, requires_grad=True)
     optimizer = SGD([w])

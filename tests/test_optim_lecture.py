@@ -165,9 +165,12 @@ def test_nesterov_looks_ahead_in_those_groups_that_ask_for_it():
 
 
 def momentous(dtype, rng):
-    """Parameters under way, of several layouts: one whose memory has gaps, one that gets no gradient, one frozen."""
+    """Parameters under way, of both types and several layouts: one whose memory has gaps, and at the end one frozen."""
     wide = batten.tensor(rng.standard_normal((4, 6)).astype(dtype))
     params = [
+        batten.tensor(
+            rng.standard_normal(5).astype("float32" if dtype == np.float64 else "float64"), requires_grad=True
+        ),
         batten.from_numpy(np.asfortranarray(rng.standard_normal((3, 5)).astype(dtype))).requires_grad_(),
         wide[:, 1:4].detach().requires_grad_(),
         batten.tensor(np.asarray(rng.standard_normal(()), dtype), requires_grad=True),
@@ -195,7 +198,7 @@ def test_if_the_closure_raises_the_parameters_are_back(dtype, rng):
     def closure():
         places = everything(optimizer, params, wide)
         moved = [a != b for a, b in zip(places[0], before[0], strict=True)]
-        assert moved == [True, True, True, False, True, False]  # of the last but two there is nothing
+        assert moved == [True, True, True, True, False, True, False]  # of the last but two there is nothing
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -207,13 +210,23 @@ def test_if_the_closure_raises_the_parameters_are_back(dtype, rng):
 def test_parameters_that_the_closure_gives_no_gradient_are_back(dtype, rng):
     optimizer, params, wide = momentous(dtype, rng)
     before = everything(optimizer, params, wide)
-    optimizer.step(lambda: sum((p * p).sum() for p in params[:4]).backward())
+    optimizer.step(lambda: sum((p * p).sum() for p in params[:5]).backward())
     after = everything(optimizer, params, wide)
     for k in range(len(params)):
-        assert (after[0][k] == before[0][k]) == (after[1][k] == before[1][k]) == (k >= 3)
+        assert (after[0][k] == before[0][k]) == (after[1][k] == before[1][k]) == (k >= 4)
     whole = wide.array.copy()
     whole[:, 1:4] = np.frombuffer(before[2], dtype).reshape(4, 6)[:, 1:4]
     assert whole.tobytes() == before[2]
+
+
+def test_if_some_cannot_look_ahead_all_are_back(dtype, rng):
+    optimizer, params, wide = momentous(dtype, rng)
+    flat = batten.ones(6)
+    optimizer.add_param_group({"params": [flat[:4].detach().requires_grad_(), flat[2:].detach().requires_grad_()]})
+    before = everything(optimizer, params, wide)
+    with pytest.raises(ValueError, match="overlap"):
+        optimizer.step(lambda: pytest.fail("the closure was called"))
+    assert everything(optimizer, params, wide) == before and (flat.array == 1).all()
 
 
 def test_nesterov_expects_a_closure():

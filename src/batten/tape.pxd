@@ -8,7 +8,7 @@ cdef class Variable:
 
 cdef class Kind:
     cdef public tuple kept, watched
-    cdef public bint view
+    cdef public bint adds, view
 
 cdef class Node:
     cdef public Kind kind
@@ -20,6 +20,7 @@ cdef class Gradients:
     cdef public list heap
     cdef public dict pending, leaves
     cdef object add(self, object node, object index, object array, object own)
+    cdef object own(self, object edge)
 
 cdef Py_ssize_t latest
 

@@ -18,6 +18,7 @@ operation of every step passes through here: `tape.pxd` gives `Variable`, `Node`
 from __future__ import annotations
 
 import heapq
+import inspect
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -38,6 +39,8 @@ class Recording(threading.local):
 
 recording = Recording()
 latest = 0  # the number of the operation that was recorded last
+LATE = 1 << 62  # what is taken from the number of one that goes backward after all others
+RESULT, EVERY_INPUT = -1, -2  # what else than an input's position a kept slot may stand for
 FLOATS = (np.dtype("float32"), np.dtype("float64"))  # what has gradients
 
 
@@ -63,12 +66,13 @@ class Variable:
 class Kind:
     """What all operations of a class have in common."""
 
-    __slots__ = ("kept", "view", "watched")
+    __slots__ = ("adds", "kept", "view", "watched")
 
-    def __init__(self, kept: Any, view: Any, watched: Any) -> None:
+    def __init__(self, kept: Any, view: Any, watched: Any, adds: Any) -> None:
         self.kept = kept  # every slot
         self.view = view  # does the result show the memory of the first input?
-        self.watched = watched  # (slot, position of the input, -1 for the result)
+        self.watched = watched  # (slot, position of the input, RESULT or EVERY_INPUT)
+        self.adds = adds  # does backward add to gradients that are there?
 
 
 class Node:
@@ -104,7 +108,9 @@ class Operation(Node):
 
     `backward` returns new arrays, or those it was given or views of them, never what
     it keeps.  `needs_input_grad` says which inputs want a gradient, and `room` where one may
-    be written.
+    be written.  An operation that `adds` goes backward after all others if its inputs are leaves.
+    Its `backward` takes one argument more, `there`: for each input the gradient that has come so
+    far, if nobody else holds it, or None.  It may add to that array, and returns it where it did.
 
     >>> class Double(Operation):
     ...     __slots__ = ()
@@ -121,8 +127,9 @@ class Operation(Node):
 
     __slots__ = ()
 
-    view = False  # a subclass says whether its result shows the memory of the first input
-    of_class = Kind((), False, ())
+    view = False  # a subclass says whether its result shows the memory of the first input,
+    adds = False  # and whether backward may add to what is there
+    of_class = Kind((), False, (), False)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -131,9 +138,13 @@ class Operation(Node):
             names = base.__dict__.get("__slots__", ())
             slots.extend([names] if isinstance(names, str) else names)
         forward = getattr(cls, "forward", None)  # a base of several operations may have none
-        names = forward.__code__.co_varnames[1 : forward.__code__.co_argcount] if forward else ()
-        watched = [(slot, names.index(slot) if slot in names else -1) for slot in slots if slot in (*names, "y")]
-        cls.of_class = Kind(tuple(slots), cls.view, tuple(watched))
+        code = forward.__code__ if forward else None
+        names = code.co_varnames[1 : code.co_argcount] if code else ()
+        places = {"y": RESULT, **{name: position for position, name in enumerate(names)}}
+        if code and code.co_flags & inspect.CO_VARARGS:
+            places[code.co_varnames[code.co_argcount + code.co_kwonlyargcount]] = EVERY_INPUT
+        watched = [(slot, places[slot]) for slot in slots if slot in places]
+        cls.of_class = Kind(tuple(slots), cls.view, tuple(watched), cls.adds)
 
     forward: Callable[..., Any]  # a subclass names its own arrays
     backward: Callable[..., Any]
@@ -224,10 +235,15 @@ def record(operation: Any, inputs: Sequence[Any], outputs: Sequence[Any]) -> Non
                     "in place; take the view again after the change"
                 )
             edges.append((creator, x.index))
+    if kind.adds and not [x for x in inputs if x.creator is not None]:
+        node.sequence = latest - LATE
     if kind.watched:
         versions: list[Any] = []
         node.versions = versions
         for slot, position in kind.watched:
+            if position == EVERY_INPUT:
+                versions += [(slot, x.version, x.version[0]) for x in inputs]
+                continue
             x = inputs[position] if position >= 0 else outputs[0]
             if x is not None:
                 versions.append((slot, x.version, x.version[0]))
@@ -316,6 +332,14 @@ class Gradients:
         else:
             sums[index] = (kernels.add(kernels.empty_like(before[0]), before[0], array), True)
 
+    def own(self, edge: Any) -> Any:
+        """The gradient that an edge leads to, so far, if nobody else holds it."""
+        if edge is None:
+            return None
+        sums = (self.pending if isinstance(edge[0], Node) else self.leaves).get(edge[0])
+        found = None if sums is None else sums[edge[1]]
+        return found[0] if found is not None and found[1] else None
+
 
 def walk(
     roots: Sequence[Any], gradients: Sequence[np.ndarray], retain_graph: bool, wanted: Sequence[Any] = ()
@@ -347,7 +371,14 @@ def walk(
         arrived = tuple([None if s is None else s[0] for s in sums])
         node = operation
         node.spare = len(sums) == 1 and sums[0][1]
-        results = operation.backward(arrived[0]) if len(arrived) == 1 else operation.backward(*arrived)
+        there: Any = None
+        if node.kind.adds:
+            there = [found.own(edge) for edge in node.edges]
+            results = operation.backward(*arrived, there)
+        elif len(arrived) == 1:
+            results = operation.backward(arrived[0])
+        else:
+            results = operation.backward(*arrived)
         if type(results) is not tuple:
             results = (results,)
         edges = node.edges
@@ -359,6 +390,8 @@ def walk(
             )
         for position, edge in enumerate(edges):
             array = results[position]
+            if there is not None and array is there[position]:
+                continue
             if edge is not None and array is not None:
                 found.add(edge[0], edge[1], array, alone(array, arrived, results, node.spare))
     return found.leaves, caught

@@ -21,13 +21,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import _kernels as kernels
-from ..autograd import no_grad
-from .optimizer import Arrays, Optimizer
+from .lists import Arrays, settle, without_gaps
+from .optimizer import Optimizer
+
+if TYPE_CHECKING:
+    from ..tensor import Tensor
 
 __all__ = ["Nesterov"]
 
@@ -97,21 +100,21 @@ class Nesterov(Optimizer):
     @contextmanager
     def ahead(self) -> Iterator[None]:
         """Within it, parameters are where their momentum alone leads to."""
-        moved = [
-            (parameter, parameter.detach().clone(), group["momentum"])
-            for group in self.param_groups
-            for parameter in group["params"]
-            if group["lookahead"] and parameter.requires_grad and self.state.get(parameter)
-        ]
+        places: list[tuple[Tensor, np.ndarray]] = []
         try:
-            with no_grad():
-                for parameter, _, momentum in moved:
-                    parameter.sub_(self.state[parameter]["momentum_buffer"], alpha=momentum)
+            for group in self.param_groups:
+                for batch in moving(group):
+                    arrays = [without_gaps(parameter.array) for parameter in batch]
+                    kept = [kernels.copy(kernels.empty_like(w), w) for w in arrays]
+                    velocities = self.recall(group, batch, arrays)[0]["momentum_buffer"]
+                    kernels.sgd(arrays, velocities, None, None, group["momentum"])  # w -= momentum v
+                    places += zip(batch, kept, strict=True)
+                    settle(batch, arrays)
             yield
         finally:
-            with no_grad():
-                for parameter, place, _ in moved:
-                    parameter.copy_(place)
+            for parameter, place in places:
+                kernels.copy(parameter.array, place)
+                parameter.version[0] += 1
 
     def update(
         self,
@@ -127,3 +130,12 @@ class Nesterov(Optimizer):
             kernels.nesterov(params, grads, velocities, lr, momentum, *decay)
         else:
             kernels.sgd(params, grads, velocities, None, lr, momentum, 0, True, False, *decay)
+
+
+def moving(group: dict[str, Any]) -> Iterable[list[Tensor]]:
+    """Those parameters of a group that are to look ahead, of each type."""
+    types: dict[np.dtype, list[Tensor]] = {}
+    for parameter in group["params"]:
+        if group["lookahead"] and parameter.requires_grad:
+            types.setdefault(parameter.array.dtype, []).append(parameter)
+    return types.values()
