@@ -407,9 +407,10 @@ def adadelta(torch: Any, count: int, n: int) -> Run:
 
 
 def parameters(torch: Any, count: int, n: int) -> list[Any]:
-    params = [values(torch, n).requires_grad_() for _ in range(count)]
+    """In memory of the framework's own, as those of models are."""
+    params = [values(torch, n).clone().requires_grad_() for _ in range(count)]
     for p in params:
-        p.grad = values(torch, n)
+        p.grad = values(torch, n).clone()
     return params
 
 
@@ -449,7 +450,7 @@ def l2_penalty(torch: Any, count: int, n: int) -> Run:
 
 def penalized(torch: Any, penalty: Any, count: int, n: int) -> Run:
     """A penalty on weights, which have two axes, and its gradients"""
-    weights = [values(torch, n, 1).requires_grad_() for _ in range(count)]
+    weights = [values(torch, n, 1).clone().requires_grad_() for _ in range(count)]
 
     def run() -> Any:
         for w in weights:
