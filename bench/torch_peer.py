@@ -59,6 +59,14 @@ class DropConnect(torch.nn.Linear):
         return mean * torch.special.ndtr(u) + std * density
 
 
+def l1(lambda_: float) -> Callable[[list[Any]], Any]:
+    return lambda weights: lambda_ * sum(w.abs().sum() for w in weights)
+
+
+def l2(lambda_: float) -> Callable[[list[Any]], Any]:
+    return lambda weights: lambda_ * sum(w.square().sum() for w in weights)
+
+
 class Eager:
     """torch as people use it, and models for it."""
 
@@ -67,6 +75,8 @@ class Eager:
     L1BatchNorm2d = L1BatchNorm2d
     GaussianNoise = GaussianNoise
     DropConnect = DropConnect
+    L1 = staticmethod(l1)
+    L2 = staticmethod(l2)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(torch, name)
@@ -76,11 +86,13 @@ class Eager:
 
 
 class Fused(Eager):
-    """Its optimizers step all parameters in one call."""
+    """Its optimizers step all parameters in one call, those of them that can."""
 
     class optim:
         SGD = partial(torch.optim.SGD, fused=True)
         Adam = partial(torch.optim.Adam, fused=True)
+        RMSprop = torch.optim.RMSprop
+        Adadelta = torch.optim.Adadelta
 
 
 class ChannelsLast(Fused):

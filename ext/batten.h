@@ -182,7 +182,7 @@ typedef struct {
     const size_t *starts;
 } batten_list;
 
-/* ---- penalties (penalty.c) ---- */
+/* ---- penalties and projections (penalty.c, projection.c) ---- */
 
 /* How an array lies in memory around the axis along which it is cut into groups, `count` of them. */
 typedef struct {

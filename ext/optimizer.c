@@ -88,7 +88,6 @@ static inline real root(real v, margin eps)
     return sqrt(v + eps.within) + eps.beside;
 }
 
-/* lr is multiplied with what goes into v, or else with what comes out of it. */
 static void sgd_piece(piece p, real momentum, real dampening, int nesterov, int lr_in_momentum, int first)
 {
     real *v = p.states[0];
@@ -98,12 +97,14 @@ static void sgd_piece(piece p, real momentum, real dampening, int nesterov, int 
             p.w[i] = p.shrink * p.w[i] - p.lr * slope(p, i);
         return;
     }
-    const real take = first ? 1 : 1 - dampening, before = lr_in_momentum ? p.lr : 1, after = lr_in_momentum ? 1 : p.lr;
+    if (lr_in_momentum) /* then all that d is made of has it */
+        p.sign *= p.lr, p.weight_decay *= p.lr, p.lr = 1;
+    const real take = first ? 1 : 1 - dampening;
     PRAGMA(omp simd)
     for (size_t i = 0; i < p.n; i++) {
-        const real d = before * slope(p, i);
+        const real d = slope(p, i);
         v[i] = momentum * v[i] + take * d;
-        p.w[i] = p.shrink * p.w[i] - after * (nesterov ? d + momentum * v[i] : v[i]);
+        p.w[i] = p.shrink * p.w[i] - p.lr * (nesterov ? d + momentum * v[i] : v[i]);
     }
 }
 

@@ -10,22 +10,29 @@
  * (Michelot 1986; Condat 2016 compares the ways): t is exact, and nothing is sorted.  What rounding leaves
  * missing of t is taken from each x - t, as t itself may be too large to take it up.
  *
- * Sums are in double, in LANES lanes, in an order that depends on lengths alone.  A row that only rounding has put
+ * Sums are in an order that depends on lengths alone, those of excesses in double.  A group that only rounding has put
  * beside the set is not moved, so that projecting twice is projecting once; nor is one with NaN or an infinite
  * norm, to which nothing is nearest.
  *
- * Rows are along the first axis, the outermost in memory.  Each belongs to the thread in whose stretch it begins. */
+ * A group belongs to the thread in whose stretch it would begin if groups lay end to end. */
 #include "group.h"
 #include "sum.h"
 #include <float.h>
 
+enum { WIDTH = 64 };
+
 #define SLACK (8 * (sizeof(real) == sizeof(float) ? FLT_EPSILON : DBL_EPSILON))
 
-/* Makes a call for each row of the arrays, a pointer and a length. */
-#define EACH_ROW(work, call)                                                                          \
-    EACH_STRETCH(list, work,                                                                          \
-                 if (begin < end) for (size_t n = cols[k], i = blocks_of(begin, n); i * n < end; i++) \
-                     call((real *)arrays[k] + i * n, n))
+/* Makes a call for each of the units that an array g is made of, which are `many` groups, n elements; the first is the
+ * i-th group. */
+#define EACH_UNIT(work, many, ...)                                                                            \
+    EACH_STRETCH(                                                                                             \
+        list, work, const batten_groups g = groups[k]; if (begin < end) {                                     \
+            const size_t n = g.outer * g.inner * (many);                                                      \
+            for (size_t unit = blocks_of(begin, n), i = unit * (many); unit * n < end; unit++, i += (many)) { \
+                __VA_ARGS__;                                                                                  \
+            }                                                                                                 \
+        })
 
 static inline double sum_doubles(double *lanes)
 {
@@ -40,52 +47,103 @@ static inline double sum_doubles(double *lanes)
 
 /* ---- norms ---- */
 
-static double squares(const real *x, size_t n, double scale)
+static double group_squares(const real *x, batten_groups g)
 {
-    double lanes[LANES] = {0}, rest = 0;
-    size_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
+    double sum = 0;
+    for (size_t outer = 0; outer < g.outer; outer++, x += g.count * g.inner)
+        ADD_ROW(sum, g.inner, x[at] * x[at]);
+    return sum;
+}
+
+/* A norm, of a multiple whose square is not beyond double, as that of x may be. */
+static double group_norm(const real *x, batten_groups g, double scale)
+{
+    double sum = 0;
+    for (size_t outer = 0; outer < g.outer; outer++, x += g.count * g.inner)
+        for (size_t i = 0; i < g.inner; i++)
+            sum += (scale * x[i]) * (scale * x[i]);
+    return sqrt(sum) / scale;
+}
+
+/* What a group is to be multiplied by, the sum of whose squares is known. */
+static double factor_of(real *x, batten_groups g, double sum, double least, double most)
+{
+    const int single = sizeof(real) == sizeof(float);
+    const double low = single ? 0x1p-60 : 0x1p-900, high = 1 / low, scale = single ? 1 : sum < 1 ? 0x1p600 : 0x1p-600;
+    const double length = sum > low && sum < high ? sqrt(sum) : group_norm(x, g, scale);
+    if (!isfinite(length) || (length <= most * (1 + SLACK) && length >= least * (1 - SLACK)))
+        return 1;
+    if (length >= DBL_MIN)
+        return (length > most ? most : least) / length;
+    /* No direction is nearer than another. */
+    for (size_t outer = 0; outer < g.outer; outer++)
+        for (size_t inner = 0; inner < g.inner; inner++)
+            x[outer * g.count * g.inner + inner] = (real)(least / sqrt((double)(g.outer * g.inner)));
+    return 1;
+}
+
+static void multiply(real *x, size_t n, double factor)
+{
+    const real rounded = (real)factor;
+    if (isnormal(rounded)) {
         PRAGMA(omp simd)
-        for (size_t lane = 0; lane < LANES; lane++) {
-            const double v = scale * x[i + lane];
-            lanes[lane] += v * v;
-        }
-    }
-    for (; i < n; i++)
-        rest += (scale * x[i]) * (scale * x[i]);
-    return sum_doubles(lanes) + rest;
-}
-
-/* Squares that are too large or too small for double are taken of multiples. */
-static double norm(const real *x, size_t n)
-{
-    const double sum = squares(x, n, 1), scale = sum < 1 ? 0x1p600 : 0x1p-600;
-    return sum > 0x1p-900 && sum < 0x1p1000 ? sqrt(sum) : sqrt(squares(x, n, scale)) / scale;
-}
-
-static void limit_norm(real *x, size_t n, double least, double most)
-{
-    const double length = norm(x, n), wanted = length > most * (1 + SLACK)    ? most
-                                               : length < least * (1 - SLACK) ? least
-                                                                              : length;
-    if (wanted == length || !isfinite(length))
-        return;
-    if (length < DBL_MIN) { /* no direction is nearer than another */
         for (size_t i = 0; i < n; i++)
-            x[i] = (real)(wanted / sqrt((double)n));
-        return;
-    }
-    const double factor = wanted / length;
-    PRAGMA(omp simd)
-    for (size_t i = 0; i < n; i++)
-        x[i] = (real)(factor * x[i]);
+            x[i] *= rounded;
+    } else
+        for (size_t i = 0; i < n; i++)
+            x[i] = (real)(factor * x[i]);
 }
 
-/* Brings the norm of each row to between least and most; a row of noughts gets equal elements. */
-void KERNEL(limit_norms)(void *const *arrays, const size_t *cols, const batten_list *list, double least, double most)
+static void limit_group(real *x, batten_groups g, double least, double most)
 {
-#define LIMIT(x, n) limit_norm(x, n, least, most)
-    EACH_ROW(2, LIMIT);
+    const double factor = factor_of(x, g, group_squares(x, g), least, most);
+    for (size_t outer = 0; outer < (factor == 1 ? 0 : g.outer); outer++)
+        multiply(x + outer * g.count * g.inner, g.inner, factor);
+}
+
+/* The same for `many` groups side by side. */
+static void limit_groups(real *x, batten_groups g, size_t many, double least, double most)
+{
+    if (many == 1) {
+        limit_group(x, g, least, most);
+        return;
+    }
+    const size_t width = many * g.inner, line = g.count * g.inner;
+    double sums[WIDTH] = {0}, factors[WIDTH];
+    for (size_t outer = 0; outer < g.outer; outer++) {
+        PRAGMA(omp simd)
+        for (size_t j = 0; j < width; j++)
+            sums[j] += (double)x[outer * line + j] * x[outer * line + j];
+    }
+    int idle = 1;
+    for (size_t j = 0; j < width; j += g.inner) {
+        double sum = 0;
+        for (size_t i = j; i < j + g.inner; i++)
+            sum += sums[i];
+        const double factor = factor_of(x + j, g, sum, least, most);
+        for (size_t i = j; i < j + g.inner; i++)
+            factors[i] = factor;
+        idle = idle && factor == 1;
+    }
+    for (size_t outer = 0; outer < (idle ? 0 : g.outer); outer++) {
+        PRAGMA(omp simd)
+        for (size_t j = 0; j < width; j++)
+            x[outer * line + j] = (real)(factors[j] * x[outer * line + j]);
+    }
+}
+
+/* Groups whose runs are short are taken side by side, so many that they make lines of memory. */
+static size_t side_by_side(batten_groups g)
+{
+    return g.outer == 1 || g.inner > WIDTH / 2 ? 1 : WIDTH / g.inner;
+}
+
+/* Brings the norm of each group to between least and most; one of noughts gets equal elements. */
+void KERNEL(limit_norms)(void *const *arrays, const batten_groups *groups, const batten_list *list, double least,
+                         double most)
+{
+    EACH_UNIT(2, side_by_side(g),
+              limit_groups((real *)arrays[k] + i * g.inner, g, smaller(side_by_side(g), g.count - i), least, most));
 }
 
 /* ---- the simplex and the l1 ball ---- */
@@ -158,9 +216,10 @@ static void project_to_simplex(real *x, size_t n)
     }
 }
 
-void KERNEL(simplex)(void *const *arrays, const size_t *cols, const batten_list *list)
+/* The elements of a group lie next to each other. */
+void KERNEL(simplex)(void *const *arrays, const batten_groups *groups, const batten_list *list)
 {
-    EACH_ROW(16, project_to_simplex);
+    EACH_UNIT(16, 1, project_to_simplex((real *)arrays[k] + i * n, n));
 }
 
 /* result: e(t) of |x| over all arrays, and of how many elements; partial has room for as much of each block. */

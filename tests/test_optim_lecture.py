@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -413,21 +416,23 @@ def test_pytorchs_state_keeps_the_options_and_pytorch_takes_ours(kind):
 
 def test_nesterov_goes_on_where_it_was(tmp_path):
     kept = []
-    for resume in (False, True):
+    for resume in ("no", "from a file", "as a copy"):
         w = parameter()
         optimizer = Nesterov([w], lr=0.1, weight_decay=0.1)
 
-        def closure(w=w):
+        def closure(w):
             w.grad = None
             ((w**4).sum()).backward()
 
         for _ in range(3):
-            optimizer.step(closure)
-        if resume:
+            optimizer.step(partial(closure, w))
+        if resume == "as a copy":
+            w, optimizer = pickle.loads(pickle.dumps((w, optimizer)))
+        if resume == "from a file":
             batten.save(optimizer.state_dict(), tmp_path / "optimizer")
             optimizer = Nesterov([w], lr=5.0, lookahead=False)
             optimizer.load_state_dict(batten.load(tmp_path / "optimizer"))
         for _ in range(3):
-            optimizer.step(closure)
+            optimizer.step(partial(closure, w))
         kept.append(w.array.tobytes())
-    assert kept[0] == kept[1]
+    assert kept[0] == kept[1] == kept[2]

@@ -1,56 +1,56 @@
 # Nearest points of sets, in the place of all arrays of a list.
 
 cdef class Changed(Lists):
-    """Arrays that a kernel changes, and how long their rows are, which are along the first axis, if they have rows."""
+    """Arrays that a kernel changes, and their groups, one for each index along an axis `dim`, if there is one."""
     cdef void **arrays
-    cdef size_t *cols
+    cdef capi.batten_groups *groups
     cdef size_t room
 
-    def __cinit__(self, list arrays not None, bint rows):
+    def __cinit__(self, list arrays not None, dim=None):
         cdef cnp.ndarray x
         cdef Py_ssize_t k
         self.begin(arrays, 1)
         self.arrays = self.take(arrays, arrays, True)
         self.end()
-        if not rows:
+        if dim is None:
             return
-        self.room = (len(arrays) + 1) * sizeof(size_t)
-        self.cols = <size_t *>borrow(self.room)
+        self.room = (len(arrays) + 1) * sizeof(capi.batten_groups)
+        self.groups = <capi.batten_groups *>borrow(self.room)
         for k in range(len(arrays)):
             x = arrays[k]
-            if x.ndim == 0 or not in_rows(x):
-                raise ValueError(f"expected arrays whose first axis is the outermost in memory, got {show(x)} with "
-                                 f"strides {list((<object>x).strides)}")
-            self.cols[k] = cnp.PyArray_SIZE(x) // (x.shape[0] or 1)
+            self.groups[k] = groups_of(x, dim + x.ndim if dim < 0 else dim)
 
     def __dealloc__(self):
-        if self.cols is not NULL:
-            capi.batten_release(self.cols, self.room)
-
-
-cdef bint in_rows(cnp.ndarray x):
-    """Whether the first axis of an array without gaps is the outermost."""
-    return x.shape[0] < 2 or not cnp.PyArray_SIZE(x) or x.shape[0] * x.strides[0] == cnp.PyArray_NBYTES(x)
+        if self.groups is not NULL:
+            capi.batten_release(self.groups, self.room)
 
 
 def lies_in_rows(cnp.ndarray x not None):
-    """Whether an array has no gaps, and an outermost axis that is its first."""
-    return x.ndim > 0 and without_gaps(x) and in_rows(x)
+    """Whether an array has no gaps, and its first axis is the outermost"""
+    return x.ndim > 0 and without_gaps(x) and groups_of(x, 0).outer == 1
 
 
-def limit_norms(list arrays not None, double least, double most):
-    """Brings the norm of each row of the arrays to between least and most"""
-    cdef Changed x = Changed(arrays, True)
+def limit_norms(list arrays not None, int dim, double least, double most):
+    """Brings the norms of groups to between least and most, one for each index along the axis dim of each array"""
+    cdef Changed x = Changed(arrays, dim)
     with nogil:
-        capi.batten_limit_norms(x.type, x.arrays, x.cols, &x.list, least, most)
+        capi.batten_limit_norms(x.type, x.arrays, x.groups, &x.list, least, most)
     return arrays
 
 
 def simplex(list arrays not None):
-    """Moves each row of the arrays to the nearest one without negative elements whose sum is 1"""
-    cdef Changed x = Changed(arrays, True)
+    """Moves each row of the arrays to the nearest one without negative elements whose sum is 1
+
+    Rows are along the first axis, which must be the outermost in memory.
+    """
+    cdef Changed x = Changed(arrays, 0)
+    cdef Py_ssize_t k
+    for k in range(len(arrays)):
+        if x.groups[k].outer > 1:
+            raise ValueError(f"expected arrays whose first axis is the outermost, got {show(arrays[k])} with "
+                             f"strides {list(arrays[k].strides)}")
     with nogil:
-        capi.batten_simplex(x.type, x.arrays, x.cols, &x.list)
+        capi.batten_simplex(x.type, x.arrays, x.groups, &x.list)
     return arrays
 
 
@@ -77,7 +77,7 @@ def excess(cnp.ndarray y not None, list arrays not None, double threshold):
 
 def soft_threshold(list arrays not None, double threshold, double missing=0):
     """Moves all elements of the arrays by threshold + missing towards 0"""
-    cdef Changed x = Changed(arrays, False)
+    cdef Changed x = Changed(arrays)
     with nogil:
         capi.batten_soft_threshold(x.type, x.arrays, &x.list, threshold, missing)
     return arrays
@@ -85,7 +85,7 @@ def soft_threshold(list arrays not None, double threshold, double missing=0):
 
 def clamp_all(list arrays not None, double lo, double hi):
     """x = min(max(x, lo), hi) in all of the arrays"""
-    cdef Changed x = Changed(arrays, False)
+    cdef Changed x = Changed(arrays)
     with nogil:
         capi.batten_clamp_all(x.type, x.arrays, &x.list, lo, hi)
     return arrays

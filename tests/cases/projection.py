@@ -56,7 +56,7 @@ def soft(x):
 
 
 CASES = {
-    "limit_norms": partial(row, lambda arrays: kernels.limit_norms(arrays, 4, 5), limited),
+    "limit_norms": partial(row, lambda arrays: kernels.limit_norms(arrays, 0, 4, 5), limited),
     "simplex": partial(row, kernels.simplex, onto_simplex),
     "excess": excess,
     "soft_threshold": partial(row, lambda arrays: kernels.soft_threshold(arrays, 0.75, -0.125), soft),

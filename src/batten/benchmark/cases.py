@@ -11,9 +11,9 @@ that speaks otherwise has a function of the same name and sizes in its file unde
 
 Of what is done with images, `torch` says in which order they shall lie in memory: `images_lie`
 those that a network is given, `features_lie` what one layer hands to the next.  And it brings
-its `models`, `residual(norm, x, z)`, the relu of norm(x) + z, and the layers `L1BatchNorm2d(features)`,
+its `models`, `residual(norm, x, z)`, the relu of norm(x) + z, the layers `L1BatchNorm2d(features)`,
 `GaussianNoise(std)`, and `DropConnect(inputs, outputs, p)`, of which the mean of a relu by
-`activation="relu", inference="analytic"`.
+`activation="relu", inference="analytic"`, and the penalties `L1(lambda_)` and `L2(lambda_)`, functions of weights.
 
 Workers read this file outside of the package, so it imports nothing of batten's.
 """
@@ -150,11 +150,13 @@ def connections(function: Callable[..., Run], batch: int, inputs: int, outputs: 
     return Case("layers", name, function, sizes, 2 * passes * batch * inputs * outputs, memory, memory)
 
 
-def update(function: Callable[..., Run], flops: int, passes: int, arrays: int) -> Case:
-    """A step of an optimizer, over ten parameters of a million numbers."""
-    n = 10 * Mi
-    name = f"{function.__name__} 10 Mi"
-    return Case("optimizers", name, function, (10, Mi), flops * n, FLOAT * passes * n, FLOAT * arrays * n)
+def update(function: Callable[..., Run], flops: int, passes: int, arrays: int, few: bool = True) -> Case:
+    """A step of an optimizer, or what else goes over all parameters: ten of a million numbers, or a hundred of a
+    thousand."""
+    count, size = (10, Mi) if few else (100, Ki)
+    n = count * size
+    name = f"{function.__name__} {'10 Mi' if few else '100x1 Ki'}"
+    return Case("optimizers", name, function, (count, size), flops * n, FLOAT * passes * n, FLOAT * arrays * n)
 
 
 def training(function: Callable[..., Run], batch: int, *widths: int, passes: int, arrays: int) -> Case:
@@ -394,10 +396,21 @@ def adam(torch: Any, count: int, n: int) -> Run:
     return updating(params, torch.optim.Adam(params, lr=1e-3))
 
 
+def rmsprop(torch: Any, count: int, n: int) -> Run:
+    params = parameters(torch, count, n)
+    return updating(params, torch.optim.RMSprop(params, lr=1e-3))
+
+
+def adadelta(torch: Any, count: int, n: int) -> Run:
+    params = parameters(torch, count, n)
+    return updating(params, torch.optim.Adadelta(params))
+
+
 def parameters(torch: Any, count: int, n: int) -> list[Any]:
-    params = [values(torch, n).requires_grad_() for _ in range(count)]
+    """In memory of the framework's own, as those of models are."""
+    params = [values(torch, n).clone().requires_grad_() for _ in range(count)]
     for p in params:
-        p.grad = values(torch, n)
+        p.grad = values(torch, n).clone()
     return params
 
 
@@ -405,6 +418,45 @@ def updating(params: list[Any], optimizer: Any) -> Run:
     def run() -> Any:
         optimizer.step()
         return params
+
+    return run
+
+
+# ---- what else goes over all parameters ----
+
+
+def clip_grad_norm(torch: Any, count: int, n: int) -> Run:
+    """Of gradients whose norm is too large, time and again: each run puts back the one number that makes it so"""
+    params = parameters(torch, count, n)
+    for p in params:
+        p.grad.zero_()
+    first = params[0].grad.numpy()
+
+    def run() -> Any:
+        first[0] = 10
+        torch.nn.utils.clip_grad_norm_(params, 1.0)
+        return [p.grad for p in params]
+
+    return run
+
+
+def l1_penalty(torch: Any, count: int, n: int) -> Run:
+    return penalized(torch, torch.L1(0.1), count, n)
+
+
+def l2_penalty(torch: Any, count: int, n: int) -> Run:
+    return penalized(torch, torch.L2(0.1), count, n)
+
+
+def penalized(torch: Any, penalty: Any, count: int, n: int) -> Run:
+    """A penalty on weights, which have two axes, and its gradients"""
+    weights = [values(torch, n, 1).clone().requires_grad_() for _ in range(count)]
+
+    def run() -> Any:
+        for w in weights:
+            w.grad = None
+        penalty(weights).backward()
+        return [w.grad for w in weights]
 
     return run
 
@@ -702,6 +754,21 @@ CASES = [
     both_ways(local_response_norm, 128, 64, 32, 32, flops=16, passes=5, group="images"),
     update(sgd, flops=4, passes=5, arrays=3),
     update(adam, flops=12, passes=7, arrays=4),
+    update(rmsprop, flops=9, passes=5, arrays=3),
+    update(adadelta, flops=14, passes=7, arrays=4),
+    update(clip_grad_norm, flops=3, passes=3, arrays=1),
+    update(l1_penalty, flops=3, passes=3, arrays=2),
+    update(l2_penalty, flops=3, passes=3, arrays=2),
+    *(
+        update(function, flops, passes, arrays, few=False)
+        for function, flops, passes, arrays in (
+            (sgd, 4, 5, 3),
+            (adam, 12, 7, 4),
+            (rmsprop, 9, 5, 3),
+            (adadelta, 14, 7, 4),
+            (clip_grad_norm, 3, 3, 1),
+        )
+    ),
     training(mlp_digits, 32, 64, 128, 128, 10, passes=5, arrays=3),
     training(mlp_mnist, 128, 784, 512, 512, 10, passes=7, arrays=4),
     training(mlp_wide, 256, 1024, 4096, 4096, 1000, passes=5, arrays=3),

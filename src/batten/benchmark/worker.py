@@ -46,6 +46,8 @@ def batten() -> Callable[[Any], Callable[[], Any]]:
         L1BatchNorm2d = partial(batten.nn.LpBatchNorm2d, p=1)
         GaussianNoise = batten.nn.GaussianNoise
         DropConnect = batten.nn.DropConnect
+        L1 = batten.regularization.L1
+        L2 = batten.regularization.L2
 
         def __getattr__(self, name: str) -> Any:
             return getattr(batten, name)

@@ -7,6 +7,7 @@ from .adagrad import Adagrad as Adagrad
 from .adam import Adam as Adam
 from .adam import AdamW as AdamW
 from .adamax import Adamax as Adamax
+from .lbfgs import LBFGS as LBFGS
 from .nadam import NAdam as NAdam
 from .nesterov import Nesterov as Nesterov
 from .optimizer import Optimizer as Optimizer

@@ -39,10 +39,10 @@ class Nesterov(Optimizer):
     """v = momentum v + lr d;  w -= v, with d measured at w - momentum v (Sutskever et al. 2013).
 
     `step` expects a closure that computes the loss and its gradient anew, and calls it while the parameters that
-    require a gradient are at w - momentum v.  Afterwards they are back, bit by bit, also if it raises; those that it
-    leaves without gradient stay there.  With `maximize`, steps go up; with `decoupled_weight_decay`,
-    w *= 1 - lr weight_decay first, in the place of weight decay in the gradient.  v is called `momentum_buffer` in the
-    state.
+    require a gradient are at w - momentum v, of which the loss that it returns is, too.  Afterwards they are back, bit
+    by bit, also if it raises; those that it leaves without gradient stay there.  With `maximize`, steps go up; with
+    `decoupled_weight_decay`, w *= 1 - lr weight_decay first, in the place of weight decay in the gradient.  v is called
+    `momentum_buffer` in the state.
 
     Without `lookahead` it is SGD with `nesterov`, and the closure may be left out.
 

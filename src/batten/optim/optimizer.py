@@ -52,11 +52,21 @@ def with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
     return hooked
 
 
+class Required:
+    """The default of an option that every group must give."""
+
+    def __repr__(self) -> str:
+        return "<required parameter>"
+
+
+required = Required()
+
+
 class Optimizer:
     """Steps parameters along their gradients.
 
     `params` are tensors, pairs (name, tensor), or dicts {"params": tensors, option: value}, each
-    a group with options of its own; `defaults` are the options of all others.
+    a group with options of its own; `defaults` are the options of all others, those that are `required` aside.
 
     A subclass in the house's style names its `states` and `optional` states and defines `update`;
     one in PyTorch's style defines `step` itself and keeps what it likes in `state[parameter]`.
@@ -169,8 +179,8 @@ class Optimizer:
         self, group: dict[str, Any], batch: list[Tensor], params: Arrays
     ) -> tuple[dict[str, Arrays], list[tuple[dict[str, Any], str, np.ndarray]], np.ndarray | None]:
         """States for `update`, those of them that had to be made and where they belong, and what is new."""
-        states = states_of(self.state, batch)
         names = [*(self.states or ()), *(name for name, option in self.optional if group[option])]
+        states = states_of(self.state, batch) if names else []
         made = []
         kept: dict[str, Arrays] = {}
         for name in names:
@@ -233,6 +243,8 @@ class Optimizer:
         if "params" not in param_group:
             raise ValueError(f'param_group must have "params", but got {sorted(param_group)}')
         group = {**self.defaults, **param_group}
+        if missing := [key for key, value in group.items() if isinstance(value, Required)]:
+            raise ValueError(f"parameter group didn't specify a value of required optimization parameter {missing[0]}")
         given = group["params"]
         if isinstance(given, set):
             raise TypeError(
@@ -339,11 +351,11 @@ class Optimizer:
         return copy
 
     def __repr__(self) -> str:
-        lines = [f"{type(self).__name__} ("]
+        text = f"{type(self).__name__} ("
         for number, group in enumerate(self.param_groups):
-            lines.append(f"Parameter Group {number}")
-            lines += [f"    {key}: {group[key]}" for key in sorted(group) if key != "params"]
-        return "\n".join([*lines, ")"])
+            lines = [f"    {key}: {group[key]}\n" for key in sorted(group) if key != "params"]
+            text += f"\nParameter Group {number}\n{''.join(lines)}"
+        return f"{text})"
 
 
 # ---- what is refused ----

@@ -104,4 +104,4 @@ def variables(optimizer: Optimizer) -> list[tuple[str, Tensor]]:
     params = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     names = [name for group in optimizer.param_groups for name in group.get("param_names", ())]
     pairs = zip(names or map(str, range(len(params))), params, strict=True)
-    return [(name, parameter) for name, parameter in pairs if parameter.requires_grad]
+    return [(name, parameter) for name, parameter in pairs if parameter.tracked]

@@ -29,6 +29,7 @@ from ..nn import Module
 from ..nn.batch_norm import BatchNormModule
 from ..nn.unchanged import unchanged
 from ..operations.inplace import copy_, write
+from ..operations.promotion import to_type
 from .lists import laid_out_like, settle, without_gaps
 from .lr_scheduler.averaging import SWALR
 
@@ -116,7 +117,7 @@ class AveragedModel(Module):
             for average, x in averages:
                 ours, theirs = lists.setdefault(average.dtype, ([], []))
                 ours.append(average)
-                theirs.append(x.to(average.dtype))
+                theirs.append(to_type(x, average.dtype))
             for ours, theirs in lists.values():
                 update(ours, theirs, self.n_averaged)
         if not self.use_buffers:

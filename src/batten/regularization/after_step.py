@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -88,13 +88,12 @@ class AfterStep:
         )
 
 
-class Batch:
-    """Parameters of one type, in views that a kernel can walk, or copies of those that it cannot."""
+class Batch(NamedTuple):
+    """Parameters of one type, views of them, and what a kernel walks: the views, or copies of those that it cannot."""
 
-    def __init__(self) -> None:
-        self.params: list[Tensor] = []
-        self.views: list[np.ndarray] = []
-        self.arrays: list[np.ndarray] = []
+    params: list[Tensor]
+    views: list[np.ndarray]
+    arrays: list[np.ndarray]
 
     def put_back(self) -> None:
         """The kernel has changed the arrays."""
@@ -105,12 +104,16 @@ class Batch:
 
 
 def by_type(params: Named, views: Sequence[np.ndarray] | None = None) -> list[Batch]:
-    """The parameters in batches; as they lie, or in views whose first axis counts rows."""
+    """The parameters in batches; as they lie, or in views whose first axis is to be the outermost in memory."""
+    tensors = [parameter for _, parameter in params]
+    if views is None:
+        arrays = [parameter.array for parameter in tensors]
+        if kernels.lie_alike(arrays, arrays):  # the usual case: of one type, and without gaps
+            return [Batch(tensors, arrays, arrays)]
     found: dict[np.dtype, Batch] = {}
-    for number, (_, parameter) in enumerate(params):
-        view = parameter.array if views is None else views[number]
+    for parameter, view in zip(tensors, arrays if views is None else views, strict=True):
         fits = kernels.lie_alike([view], [view]) if views is None else kernels.lies_in_rows(view)
-        batch = found.setdefault(view.dtype, Batch())
+        batch = found.setdefault(view.dtype, Batch([], [], []))
         batch.params.append(parameter)
         batch.views.append(view)
         batch.arrays.append(view if fits else kernels.copy(kernels.empty(view.shape, view.dtype), view))

@@ -152,26 +152,16 @@ class L1Ball(AfterStep):
 # ---- each group by itself ----
 
 
-class Grouped(AfterStep):
-    """Groups are along an axis, or with None each parameter as a whole."""
-
-    dim: int | None
-
-    def batches(self, params: Named) -> list[Batch]:
-        return by_type(params, [self.rows(name, parameter.array) for name, parameter in params])
-
-    def rows(self, name: str, w: np.ndarray) -> np.ndarray:
-        """A view whose first axis counts groups."""
-        if self.dim is None:
-            return w[np.newaxis]
-        if not -w.ndim <= self.dim < w.ndim:
+def check_axis(constraint: MaxNorm | UnitNorm | Simplex, params: Named) -> None:
+    for name, parameter in params:
+        if constraint.dim is not None and not -parameter.array.ndim <= constraint.dim < parameter.array.ndim:
             raise ValueError(
-                f"{type(self).__name__} expects parameters with an axis {self.dim}, got {name} of shape {list(w.shape)}"
+                f"{type(constraint).__name__} expects parameters with an axis {constraint.dim}, "
+                f"got {name} of shape {list(parameter.array.shape)}"
             )
-        return np.moveaxis(w, self.dim, 0)
 
 
-class MaxNorm(Grouped):
+class MaxNorm(AfterStep):
     """‖w‖ <= c for each group w of weights.  P(w) = w min(1, c / ‖w‖).
 
     The weights are parameters with two or more axes, of a model not those of normalizations, or what `where` chooses
@@ -196,12 +186,13 @@ class MaxNorm(Grouped):
         self.c, self.dim = number(self, "c", c), axis(self, dim)
 
     def change(self, params: Named) -> None:
-        for batch in self.batches(params):
-            kernels.limit_norms(batch.arrays, 0, self.c)
+        check_axis(self, params)
+        for batch in by_type(params):
+            kernels.limit_norms(batch.arrays, self.dim, 0, self.c)
             batch.put_back()
 
 
-class UnitNorm(Grouped):
+class UnitNorm(AfterStep):
     """‖w‖ = 1 for each group w of weights.  P(w) = w / ‖w‖.
 
     The weights are parameters with two or more axes, of a model not those of normalizations, or what `where` chooses.
@@ -223,12 +214,13 @@ class UnitNorm(Grouped):
         self.dim = axis(self, dim)
 
     def change(self, params: Named) -> None:
-        for batch in self.batches(params):
-            kernels.limit_norms(batch.arrays, 1, 1)
+        check_axis(self, params)
+        for batch in by_type(params):
+            kernels.limit_norms(batch.arrays, self.dim, 1, 1)
             batch.put_back()
 
 
-class Simplex(Grouped):
+class Simplex(AfterStep):
     """w >= 0 and Σ w = 1 for each group w; with dim=None, each parameter is one.  P(w) = max(w - t, 0), with Σ = 1.
 
     The groups are of all parameters, or of those that `where` chooses.  t is exact, and found as by `L1Ball` (Michelot,
@@ -248,7 +240,10 @@ class Simplex(Grouped):
         self.dim = dim if dim is None else axis(self, dim)
 
     def change(self, params: Named) -> None:
-        for batch in self.batches(params):
+        check_axis(self, params)
+        arrays = [parameter.array for _, parameter in params]
+        rows = [w[np.newaxis] if self.dim is None else np.moveaxis(w, self.dim, 0) for w in arrays]
+        for batch in by_type(params, rows):
             kernels.simplex(batch.arrays)
             batch.put_back()
 

@@ -3,8 +3,8 @@
 A step along a gradient of any length lands nowhere in particular where a loss is steep (Pascanu, Mikolov & Bengio
 2013).  Clipping the norm keeps its direction, clipping values does not.
 
-Sums are in double precision, so that a norm overflows only where its own type cannot hold it: PyTorch's does so where
-the squares are too large.
+Sums are in double precision, so that a norm of float32 overflows only where it is itself too large: PyTorch's does so
+where the squares are.
 """
 
 from __future__ import annotations
@@ -37,11 +37,12 @@ def clip_grad_norm_(
 
         g ← g min(1, max_norm / (|g| + 10⁻⁶)),     |g| = (Σ |gᵢ|^p)^(1/p)
 
-    p is norm_type; inf is the greatest |gᵢ|.  parameters are tensors or one tensor; those without a gradient do not
-    count, and one that is met twice counts once.  A norm that is infinite or NaN goes into the product as any other,
-    and leaves noughts and NaNs, unless error_if_nonfinite says that it is a RuntimeError, and all stay as they are.
-    foreach is for PyTorch's sake: there is one way here, one pass over memory for the norm, and another
-    one if it is too large.
+    p is norm_type; inf is the greatest |gᵢ|, -inf the least, and 0 counts those that are not 0.  parameters are
+    tensors or one tensor; those without a gradient do not count, and one that is met twice counts once.
+
+    A norm that is infinite or NaN goes into the product as any other, and leaves noughts and NaNs; unless
+    error_if_nonfinite says that it is a RuntimeError, and all stay as they are.  foreach is for PyTorch's sake: there
+    is one way here, one pass over memory for the norm, and another one if it is too large.
 
     >>> import batten
     >>> w = batten.tensor([1.0, 1.0], requires_grad=True)

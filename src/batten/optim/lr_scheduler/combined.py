@@ -107,7 +107,6 @@ class SequentialLR(Combined):
     def _update_lr(self, epoch: int | None = 0) -> None:
         """Begins in another's midst."""
         first = self._schedulers[self.turn(0)]
-        self.last_epoch = 0
         first._update_lr(0)
         self._last_lr = first.get_last_lr()
 
