@@ -11,7 +11,7 @@ import pytest
 import batten
 from batten import nn
 from batten.autograd import Operation
-from batten.regularization import L1, L2, ElasticNet, GroupLasso, OrthogonalPenalty
+from batten.regularization import L1, L2, ElasticNet, GroupLasso, OrthogonalPenalty, penalties
 
 ALL = {
     L1(0.3): lambda w: 0.3 * w.abs().sum(),
@@ -135,6 +135,23 @@ def test_gradient_is_written_where_the_loss_s_is(penalty):
         penalty(alone).backward()
         np.testing.assert_allclose(w.grad.numpy(), 1 + alone.grad.numpy(), rtol=1e-12)
         assert len(seen) == 1 and np.shares_memory(w.grad.numpy(), seen[0])
+
+
+@each
+def test_layers_leave_gradients_that_can_be_added_to(penalty, monkeypatch):
+    """Whatever the layout of their weights."""
+    flags = []
+
+    def prepare(operation, there):
+        wanted, grads, add = prepared(operation, there)
+        flags.extend(add)
+        return wanted, grads, add
+
+    prepared = penalties.PenaltyOperation.prepare
+    monkeypatch.setattr(penalties.PenaltyOperation, "prepare", prepare)
+    model = network()
+    (loss_of(model) + penalty(model)).backward()
+    assert flags == [1, 1, 1]
 
 
 @each
