@@ -136,12 +136,26 @@ void KERNEL(group_penalty)(real *y, double *norms, const void *const *arrays, co
     *y = (real)total;
 }
 
-/* dw (+)= scale w, or scale[j] w[j] for n neighbours. */
+static inline real scale_of(double norm, double factor)
+{
+    return norm == 0 ? 0 : (real)(factor / norm);
+}
+
 static void scaled_row(real *dw, const real *w, size_t n, real scale, int add)
 {
     PRAGMA(omp simd)
     for (size_t i = 0; i < n; i++)
         dw[i] = (add ? dw[i] : 0) + scale * w[i];
+}
+
+static void groups_backward(real *dw, const real *w, const double *norms, batten_groups g, size_t from, size_t to,
+                            double factor, int add)
+{
+    for (size_t o = 0; o < g.outer; o++)
+        for (size_t j = from; j < to; j++) {
+            const size_t place = (o * g.count + j) * g.inner;
+            scaled_row(dw + place, w + place, g.inner, scale_of(norms[j], factor), add);
+        }
 }
 
 static void scaled_columns(real *dw, const real *w, const real *scale, size_t n, int add)
@@ -151,27 +165,19 @@ static void scaled_columns(real *dw, const real *w, const real *scale, size_t n,
         dw[j] = (add ? dw[j] : 0) + scale[j] * w[j];
 }
 
-static inline real scale_of(double norm, double factor)
+/* The same of single columns, in rows from .. to - 1: a few columns of many rows would be slow to write. */
+static void columns_backward(real *dw, const real *w, const double *norms, batten_groups g, size_t from, size_t to,
+                             double factor, int add)
 {
-    return norm == 0 ? 0 : (real)(factor / norm);
-}
-
-static void group_backward(real *dw, const real *w, const double *norms, batten_groups g, size_t from, size_t to,
-                           double factor, int add)
-{
-    if (g.inner == 1) {
-        real scale[COLUMNS];
-        for (size_t j = from; j < to; j++)
-            scale[j - from] = scale_of(norms[j], factor);
-        for (size_t place = from; place < g.outer * g.count; place += g.count)
-            scaled_columns(dw + place, w + place, scale, to - from, add);
-        return;
+    enum { WIDTH = 512 };
+    real scale[WIDTH];
+    for (size_t j = 0; j < g.count; j += WIDTH) {
+        const size_t width = smaller(WIDTH, g.count - j);
+        for (size_t i = 0; i < width; i++)
+            scale[i] = scale_of(norms[j + i], factor);
+        for (size_t o = from; o < to; o++)
+            scaled_columns(dw + o * g.count + j, w + o * g.count + j, scale, width, add);
     }
-    for (size_t o = 0; o < g.outer; o++)
-        for (size_t j = from; j < to; j++) {
-            const size_t place = (o * g.count + j) * g.inner;
-            scaled_row(dw + place, w + place, g.inner, scale_of(norms[j], factor), add);
-        }
 }
 
 /* factors are those of forward, times dy. */
@@ -181,8 +187,13 @@ void KERNEL(group_penalty_backward)(void *const *grads, const double *norms, con
 {
     for (size_t k = 0; k < count; k++) {
         const batten_groups g = groups[k];
-        EACH_GROUPS(g,
-                    group_backward((real *)grads[k], (const real *)arrays[k], norms, g, from, to, factors[k], add[k]));
+        real *const dw = (real *)grads[k];
+        const real *const w = (const real *)arrays[k];
+        if (g.inner == 1)
+            PARALLEL(g.outer * g.count, for (size_t o = 0; o < g.outer; o += DEPTH) { columns_backward(dw, w, norms, g, o, smaller(o + DEPTH, g.outer), factors[k], add[k]);
+            });
+        else
+            EACH_GROUPS(g, groups_backward(dw, w, norms, g, from, to, factors[k], add[k]));
         norms += g.count;
     }
 }
