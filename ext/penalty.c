@@ -11,14 +11,20 @@
 
 /* ---- each weight by itself ---- */
 
+static inline double both(double size, double l1, double l2)
+{
+    return (l1 + l2 * size) * size;
+}
+
+/* Where there is no l2, 0 times the square of an infinite weight is none of its business. */
 static double elastic(const real *w, size_t n, double l1, double l2)
 {
-    double sizes = 0, squares = 0;
-    if (l1)
-        ADD_ROW(sizes, n, fabs(w[at]));
+    double total = 0;
     if (l2)
-        ADD_ROW(squares, n, w[at] * w[at]);
-    return l1 * sizes + l2 * squares;
+        ADD_ALL(total, n, both(fabs(w[at]), l1, l2));
+    else if (l1)
+        ADD_ALL(total, n, l1 * fabs(w[at]));
+    return total;
 }
 
 /* scratch: a double for each stretch. */
@@ -46,7 +52,7 @@ static inline __attribute__((always_inline)) void elastic_loop(real *dw, const r
         dw[i] = (add ? dw[i] : 0) + (l1 ? side(w[i], l1) : 0) + (twice ? twice * w[i] : 0);
 }
 
-/* A loop for each: where there is no l2, an infinite weight does no harm. */
+/* A loop for each, as the compiler does not take two such conditions out of one. */
 static void elastic_backward(real *dw, const real *w, size_t n, real l1, real twice, int add)
 {
     if (l1 && twice)
@@ -70,30 +76,24 @@ void KERNEL(elastic_penalty_backward)(void *const *grads, const void *const *arr
 
 /* An array is (outer, count, inner) as it lies in memory, with a group for each index along its middle axis.  A thread
  * takes so many groups at a time that they make a block, or, of single columns, lines of memory. */
-enum { COLUMNS = 64, DEPTH = 64 };
+enum { COLUMNS = 64, ROWS = 64 };
 
 static size_t at_a_time(batten_groups g)
 {
     return g.inner == 1 ? COLUMNS : greater(1, BLOCK / greater(1, g.outer * g.inner));
 }
 
-/* The norms of columns from .. to - 1; as elsewhere, DEPTH terms are added in `real`. */
 static void norms_of_columns(double *norms, const real *w, batten_groups g, size_t from, size_t to)
 {
-    double totals[COLUMNS] = {0};
-    for (size_t row = 0; row < g.outer; row += DEPTH) {
-        real sums[COLUMNS] = {0};
-        for (size_t o = row; o < smaller(row + DEPTH, g.outer); o++) {
-            const real *const x = w + o * g.count + from;
-            PRAGMA(omp simd)
-            for (size_t j = 0; j < to - from; j++)
-                sums[j] += x[j] * x[j];
-        }
+    double squares[COLUMNS] = {0};
+    for (size_t o = 0; o < g.outer; o++) {
+        const real *const x = w + o * g.count + from;
+        PRAGMA(omp simd)
         for (size_t j = 0; j < to - from; j++)
-            totals[j] += sums[j];
+            squares[j] += (double)x[j] * (double)x[j];
     }
     for (size_t j = 0; j < to - from; j++)
-        norms[from + j] = sqrt(totals[j]);
+        norms[from + j] = sqrt(squares[j]);
 }
 
 static void norms_of_groups(double *norms, const real *w, batten_groups g, size_t from, size_t to)
@@ -106,7 +106,7 @@ static void norms_of_groups(double *norms, const real *w, batten_groups g, size_
         double total = 0;
         for (size_t o = 0; o < g.outer; o++) {
             const real *const x = w + (o * g.count + j) * g.inner;
-            ADD_ROW(total, g.inner, x[at] * x[at]);
+            ADD_ALL(total, g.inner, (double)x[at] * (double)x[at]);
         }
         norms[j] = sqrt(total);
     }
@@ -190,7 +190,7 @@ void KERNEL(group_penalty_backward)(void *const *grads, const double *norms, con
         real *const dw = (real *)grads[k];
         const real *const w = (const real *)arrays[k];
         if (g.inner == 1)
-            PARALLEL(g.outer * g.count, for (size_t o = 0; o < g.outer; o += DEPTH) { columns_backward(dw, w, norms, g, o, smaller(o + DEPTH, g.outer), factors[k], add[k]);
+            PARALLEL(g.outer * g.count, for (size_t o = 0; o < g.outer; o += ROWS) { columns_backward(dw, w, norms, g, o, smaller(o + ROWS, g.outer), factors[k], add[k]);
             });
         else
             EACH_GROUPS(g, groups_backward(dw, w, norms, g, from, to, factors[k], add[k]));
