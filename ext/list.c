@@ -36,24 +36,6 @@ static real greatest(const real *x, size_t n, real sign, real least)
     return least;
 }
 
-/* total += the sum of a term that says what it is of, `at`, in double: what a float can square, a double can add. */
-#define ADD_ALL(total, n, term)                           \
-    do {                                                  \
-        double lanes[LANES] = {0};                        \
-        size_t i = 0;                                     \
-        for (; i + LANES <= (n); i += LANES) {            \
-            PRAGMA(omp simd)                              \
-            for (size_t lane = 0; lane < LANES; lane++) { \
-                const size_t at = i + lane;               \
-                lanes[lane] += term;                      \
-            }                                             \
-        }                                                 \
-        for (size_t at = i; at < (n); at++)               \
-            total += term;                                \
-        for (size_t lane = 0; lane < LANES; lane++)       \
-            total += lanes[lane];                         \
-    } while (0)
-
 /* The terms of the usual powers wait for memory; any other costs a logarithm and an exponential. */
 static double power_sum(const real *x, size_t n, double p)
 {

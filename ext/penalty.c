@@ -11,14 +11,20 @@
 
 /* ---- each weight by itself ---- */
 
+static inline double both(double size, double l1, double l2)
+{
+    return (l1 + l2 * size) * size;
+}
+
+/* Where there is no l2, 0 times the square of an infinite weight is none of its business. */
 static double elastic(const real *w, size_t n, double l1, double l2)
 {
-    double sizes = 0, squares = 0;
-    if (l1)
-        ADD_ROW(sizes, n, fabs(w[at]));
+    double total = 0;
     if (l2)
-        ADD_ROW(squares, n, w[at] * w[at]);
-    return l1 * sizes + l2 * squares;
+        ADD_ALL(total, n, both(fabs(w[at]), l1, l2));
+    else if (l1)
+        ADD_ALL(total, n, l1 * fabs(w[at]));
+    return total;
 }
 
 /* scratch: a double for each stretch. */
@@ -46,7 +52,7 @@ static inline __attribute__((always_inline)) void elastic_loop(real *dw, const r
         dw[i] = (add ? dw[i] : 0) + (l1 ? side(w[i], l1) : 0) + (twice ? twice * w[i] : 0);
 }
 
-/* A loop for each: where there is no l2, an infinite weight does no harm. */
+/* A loop for each, as the compiler does not take two such conditions out of one. */
 static void elastic_backward(real *dw, const real *w, size_t n, real l1, real twice, int add)
 {
     if (l1 && twice)
@@ -70,30 +76,24 @@ void KERNEL(elastic_penalty_backward)(void *const *grads, const void *const *arr
 
 /* An array is (outer, count, inner) as it lies in memory, with a group for each index along its middle axis.  A thread
  * takes so many groups at a time that they make a block, or, of single columns, lines of memory. */
-enum { COLUMNS = 64, DEPTH = 64 };
+enum { COLUMNS = 64, ROWS = 64 };
 
 static size_t at_a_time(batten_groups g)
 {
     return g.inner == 1 ? COLUMNS : greater(1, BLOCK / greater(1, g.outer * g.inner));
 }
 
-/* The norms of columns from .. to - 1; as elsewhere, DEPTH terms are added in `real`. */
 static void norms_of_columns(double *norms, const real *w, batten_groups g, size_t from, size_t to)
 {
-    double totals[COLUMNS] = {0};
-    for (size_t row = 0; row < g.outer; row += DEPTH) {
-        real sums[COLUMNS] = {0};
-        for (size_t o = row; o < smaller(row + DEPTH, g.outer); o++) {
-            const real *const x = w + o * g.count + from;
-            PRAGMA(omp simd)
-            for (size_t j = 0; j < to - from; j++)
-                sums[j] += x[j] * x[j];
-        }
+    double squares[COLUMNS] = {0};
+    for (size_t o = 0; o < g.outer; o++) {
+        const real *const x = w + o * g.count + from;
+        PRAGMA(omp simd)
         for (size_t j = 0; j < to - from; j++)
-            totals[j] += sums[j];
+            squares[j] += (double)x[j] * (double)x[j];
     }
     for (size_t j = 0; j < to - from; j++)
-        norms[from + j] = sqrt(totals[j]);
+        norms[from + j] = sqrt(squares[j]);
 }
 
 static void norms_of_groups(double *norms, const real *w, batten_groups g, size_t from, size_t to)
@@ -106,7 +106,7 @@ static void norms_of_groups(double *norms, const real *w, batten_groups g, size_
         double total = 0;
         for (size_t o = 0; o < g.outer; o++) {
             const real *const x = w + (o * g.count + j) * g.inner;
-            ADD_ROW(total, g.inner, x[at] * x[at]);
+            ADD_ALL(total, g.inner, (double)x[at] * (double)x[at]);
         }
         norms[j] = sqrt(total);
     }
@@ -136,12 +136,26 @@ void KERNEL(group_penalty)(real *y, double *norms, const void *const *arrays, co
     *y = (real)total;
 }
 
-/* dw (+)= scale w, or scale[j] w[j] for n neighbours. */
+static inline real scale_of(double norm, double factor)
+{
+    return norm == 0 ? 0 : (real)(factor / norm);
+}
+
 static void scaled_row(real *dw, const real *w, size_t n, real scale, int add)
 {
     PRAGMA(omp simd)
     for (size_t i = 0; i < n; i++)
         dw[i] = (add ? dw[i] : 0) + scale * w[i];
+}
+
+static void groups_backward(real *dw, const real *w, const double *norms, batten_groups g, size_t from, size_t to,
+                            double factor, int add)
+{
+    for (size_t o = 0; o < g.outer; o++)
+        for (size_t j = from; j < to; j++) {
+            const size_t place = (o * g.count + j) * g.inner;
+            scaled_row(dw + place, w + place, g.inner, scale_of(norms[j], factor), add);
+        }
 }
 
 static void scaled_columns(real *dw, const real *w, const real *scale, size_t n, int add)
@@ -151,27 +165,19 @@ static void scaled_columns(real *dw, const real *w, const real *scale, size_t n,
         dw[j] = (add ? dw[j] : 0) + scale[j] * w[j];
 }
 
-static inline real scale_of(double norm, double factor)
+/* The same of single columns, in rows from .. to - 1: a few columns of many rows would be slow to write. */
+static void columns_backward(real *dw, const real *w, const double *norms, batten_groups g, size_t from, size_t to,
+                             double factor, int add)
 {
-    return norm == 0 ? 0 : (real)(factor / norm);
-}
-
-static void group_backward(real *dw, const real *w, const double *norms, batten_groups g, size_t from, size_t to,
-                           double factor, int add)
-{
-    if (g.inner == 1) {
-        real scale[COLUMNS];
-        for (size_t j = from; j < to; j++)
-            scale[j - from] = scale_of(norms[j], factor);
-        for (size_t place = from; place < g.outer * g.count; place += g.count)
-            scaled_columns(dw + place, w + place, scale, to - from, add);
-        return;
+    enum { WIDTH = 512 };
+    real scale[WIDTH];
+    for (size_t j = 0; j < g.count; j += WIDTH) {
+        const size_t width = smaller(WIDTH, g.count - j);
+        for (size_t i = 0; i < width; i++)
+            scale[i] = scale_of(norms[j + i], factor);
+        for (size_t o = from; o < to; o++)
+            scaled_columns(dw + o * g.count + j, w + o * g.count + j, scale, width, add);
     }
-    for (size_t o = 0; o < g.outer; o++)
-        for (size_t j = from; j < to; j++) {
-            const size_t place = (o * g.count + j) * g.inner;
-            scaled_row(dw + place, w + place, g.inner, scale_of(norms[j], factor), add);
-        }
 }
 
 /* factors are those of forward, times dy. */
@@ -181,8 +187,13 @@ void KERNEL(group_penalty_backward)(void *const *grads, const double *norms, con
 {
     for (size_t k = 0; k < count; k++) {
         const batten_groups g = groups[k];
-        EACH_GROUPS(g,
-                    group_backward((real *)grads[k], (const real *)arrays[k], norms, g, from, to, factors[k], add[k]));
+        real *const dw = (real *)grads[k];
+        const real *const w = (const real *)arrays[k];
+        if (g.inner == 1)
+            PARALLEL(g.outer * g.count, for (size_t o = 0; o < g.outer; o += ROWS) { columns_backward(dw, w, norms, g, o, smaller(o + ROWS, g.outer), factors[k], add[k]);
+            });
+        else
+            EACH_GROUPS(g, groups_backward(dw, w, norms, g, from, to, factors[k], add[k]));
         norms += g.count;
     }
 }

@@ -11,9 +11,10 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import batten
+from batten import _kernels as kernels
 from batten import nn, optim
 from batten.optim import Projected
-from batten.regularization import L2, Shrink
+from batten.regularization import L2, Shrink, constraints
 from batten.regularization.constraints import Box, L1Ball, L2Ball, MaxNorm, NonNegative, Simplex, UnitNorm
 
 SHAPES = [(4, 6), (3, 2, 3, 3), (1, 9), (5, 1), (40, 70)]
@@ -163,6 +164,7 @@ DISTRIBUTIONS = {
     "mostly noughts": lambda rng, n: rng.standard_normal(n) * (np.arange(n) % 97 == 0),
     "geometric": lambda rng, n: 1 - 0.5 ** (np.arange(n) % 50),
     "far from nought": lambda rng, n: 1e6 + rng.standard_normal(n),
+    "nought where a sample is taken": lambda rng, n: rng.standard_normal(n) * (np.arange(n) % (n // 3 or 1) % 2),
 }
 
 
@@ -182,6 +184,23 @@ def test_the_l1_ball_and_the_simplex_by_sorting(name, rng, dtype):
         (p,) = projected(Simplex(), [x])
         shifted = soft(np.maximum(x.astype(np.longdouble) - x.max() + 2, 0), 1)  # what is more than 1 below falls out
         assert_allclose(p, shifted, rtol=0, atol=bound)
+
+
+def test_the_l1_ball_takes_a_few_passes(rng, monkeypatch):
+    """Each of which reads all elements once; and some over a sample."""
+    passes, excess = [], constraints.excess
+
+    def counted(lists, t):
+        passes.append(sum(w.size for arrays in lists for w in arrays))
+        return excess(lists, t)
+
+    monkeypatch.setattr(constraints, "excess", counted)
+    for name, draw in DISTRIBUTIONS.items():
+        x = draw(rng, 200_000)
+        for share in (0.5, 0.05, 1e-3):
+            passes.clear()
+            projected(L1Ball(share * np.abs(x).sum()), [x])
+            assert passes.count(x.size) <= 12, name
 
 
 def test_maxnorm_beside_torch(dtype, rng):
@@ -279,6 +298,8 @@ def test_small_and_large_numbers(dtype):
     assert_allclose(p, np.array([[3 * low, 4 * low], [3, -4]], dtype), rtol=1e-6)
     (p,) = projected(L2Ball(25), [np.array([3e25, -4e25], dtype)])
     assert_allclose(p, [3, -4], rtol=1e-6)
+    beyond = np.array([3e200, -4e200])  # a norm whose square even float64 does not have counts as infinite
+    assert_array_equal(projected(L2Ball(25), [beyond])[0], beyond)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -336,6 +357,27 @@ def test_views_of_one_memory_are_refused_and_nothing_is_written():
         with pytest.raises(ValueError, match="overlap"):
             constraint.project([w, w[1:]])
     assert (w == 1).all()
+
+
+def test_what_the_kernels_refuse(dtype):
+    w = np.ones((3, 4), dtype)
+    other = np.ones(3, np.float64 if dtype == np.float32 else np.float32)
+    for call, message in (
+        (lambda: kernels.simplex([w.T]), "whose first axis is the outermost"),
+        (lambda: kernels.simplex([np.ones((), dtype)]), "expected an axis"),
+        (lambda: kernels.limit_norms([w], 2, 0, 1), "expected an axis"),
+        (lambda: kernels.limit_norms([w], -3, 0, 1), "expected an axis"),
+        (lambda: kernels.limit_norms([w[:, ::2]], 0, 0, 1), "without gaps"),
+        (lambda: kernels.excess(np.zeros(3), [w], 0.5), "expected two numbers"),
+        (lambda: kernels.excess(np.zeros(2, np.float32), [w], 0.5), "expected two numbers"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+    with pytest.raises(TypeError, match="of one type"):
+        kernels.clamp_all([w, other], 0, 0.5)
+    assert (w == 1).all()
+    assert kernels.limit_norms([], 0, 0, 1) == kernels.simplex([]) == kernels.clamp_all([], 0, 1) == []
+    assert kernels.excess(np.ones(2), [], 1).tolist() == [0, 0]
 
 
 # ---- after the steps of optimizers ----
@@ -623,7 +665,12 @@ def test_shrinking_shrinks_the_step_as_well(dtype, rng):
     Shrink(0.98).attach(optimizer)
     t.grad = batten.tensor(g)
     optimizer.step()
-    assert_allclose(t.array, 0.98 * (w - 0.1 * g), rtol=1e-5 if dtype == np.float32 else 1e-13)
+    bound = 8 * np.finfo(dtype).eps
+    assert_allclose(t.array, 0.98 * (w - 0.1 * g), rtol=bound, atol=bound)
+    decayed = batten.tensor(w, requires_grad=True)
+    decayed.grad = batten.tensor(g)
+    optim.SGD([decayed], lr=0.1, weight_decay=0.2).step()  # 1 - 0.1 * 0.2 is 0.98, too
+    assert_allclose(t.array - decayed.array, 0.02 * 0.1 * g, rtol=0, atol=bound * abs(w).max())
     bias = batten.ones(2)
     Shrink(0.5, where=lambda name, p: name == "w").project([("w", t), ("b", bias)])
     assert bias.tolist() == [1, 1]

@@ -104,3 +104,18 @@ def test_bad_arguments():
         kernels.group_penalty(y, norms, [w], norms[:1], 0)
     assert kernels.elastic_penalty(y, [], 1, 1) == 0
     assert kernels.group_penalty(y, np.empty(0), [], np.empty(0), 0) == 0
+
+
+def test_squares_are_of_any_size(isa):
+    """In double: those of very large and very small weights are no infinity and not 0."""
+    for size in (1e25, 1e-30):
+        w = np.full((3, 40), size, np.float32)
+        for x, dim in ((w, 0), (w.T.copy(), 1)):
+            norms, y, dw = np.empty(3), np.empty((), np.float32), np.empty_like(x)
+            kernels.group_penalty(y, norms, [x], np.ones(1), dim)
+            np.testing.assert_allclose(norms, size * 40**0.5, rtol=1e-6)
+            np.testing.assert_allclose(y, 3 * size * 40**0.5, rtol=1e-6)
+            kernels.group_penalty_backward([dw], norms, [x], np.zeros(1, np.uint8), np.ones(1), dim)
+            np.testing.assert_allclose(dw, 40**-0.5, rtol=1e-6)
+        squares = kernels.elastic_penalty(np.empty((), np.float32), [w], 0, 1e-20)
+        np.testing.assert_allclose(squares, np.float32(120 * size**2 * 1e-20), rtol=1e-6)

@@ -311,8 +311,8 @@ def squares(batches: Sequence[Batch]) -> float:
     size = sum(float(kernels.power_sums(np.empty(len(arrays)), arrays, 2).sum()) for arrays in lists)
     if size < math.inf:
         return size
-    # There may be squares beyond float32.
-    return sum(float(np.square(w, dtype=np.float64).sum()) for arrays in lists for w in arrays)
+    with np.errstate(over="ignore"):  # of float32, squares may be numbers in float64
+        return sum(float(np.square(w, dtype=np.float64).sum()) for arrays in lists for w in arrays)
 
 
 def excess(lists: Sequence[Arrays], t: float) -> tuple[float, float]:
@@ -344,7 +344,7 @@ def threshold(lists: Sequence[Arrays], r: float, start: float) -> tuple[float, f
 
 
 def sparse(lists: Sequence[Arrays]) -> int:
-    """Of so many elements a sample has one; 0 and 1 are of few."""
+    """Of so many elements a sample has one; less than 2 is that they are too few for it."""
     return sum(w.size for arrays in lists for w in arrays) // (4 * SAMPLE)
 
 

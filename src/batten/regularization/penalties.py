@@ -102,8 +102,10 @@ class GroupOperation(PenaltyOperation):
 
     def backward(self, dy: np.ndarray, there: Sequence[np.ndarray | None]) -> Any:
         wanted, grads, add = self.prepare(there)
-        ends = np.cumsum([w.shape[self.dim] for w in self.ws])
-        norms = np.concatenate([np.split(self.norms, ends[:-1])[k] for k in wanted])
+        norms = self.norms
+        if len(wanted) < len(self.ws):
+            each = np.split(norms, np.cumsum([w.shape[self.dim] for w in self.ws])[:-1])
+            norms = np.concatenate([each[k] for k in wanted])
         factors = self.factors[wanted] * dy.item()
         kernels.group_penalty_backward(grads, norms, [self.ws[k] for k in wanted], add, factors, self.dim)
         return self.spread(wanted, grads)
