@@ -94,20 +94,21 @@ static void multiply(real *x, size_t n, double factor)
             x[i] = (real)(factor * x[i]);
 }
 
-static void limit_group(real *x, batten_groups g, double least, double most)
+/* Groups whose elements come in long runs.  Norms come first, so that one need not be waited for while the next is
+ * added up. */
+static void limit_runs(real *x, batten_groups g, size_t many, double least, double most)
 {
-    const double factor = factor_of(x, g, group_squares(x, g), least, most);
-    for (size_t outer = 0; outer < (factor == 1 ? 0 : g.outer); outer++)
-        multiply(x + outer * g.count * g.inner, g.inner, factor);
+    double factors[WIDTH];
+    for (size_t i = 0; i < many; i++)
+        factors[i] = factor_of(x + i * g.inner, g, group_squares(x + i * g.inner, g), least, most);
+    for (size_t i = 0; i < many; i++)
+        for (size_t outer = 0; outer < (factors[i] == 1 ? 0 : g.outer); outer++)
+            multiply(x + (outer * g.count + i) * g.inner, g.inner, factors[i]);
 }
 
-/* The same for `many` groups side by side. */
-static void limit_groups(real *x, batten_groups g, size_t many, double least, double most)
+/* Groups whose elements come in short runs, or one by one, beside those of the others. */
+static void limit_columns(real *x, batten_groups g, size_t many, double least, double most)
 {
-    if (many == 1) {
-        limit_group(x, g, least, most);
-        return;
-    }
     const size_t width = many * g.inner, line = g.count * g.inner;
     double sums[WIDTH] = {0}, factors[WIDTH];
     for (size_t outer = 0; outer < g.outer; outer++) {
@@ -132,18 +133,24 @@ static void limit_groups(real *x, batten_groups g, size_t many, double least, do
     }
 }
 
-/* Groups whose runs are short are taken side by side, so many that they make lines of memory. */
-static size_t side_by_side(batten_groups g)
+static int in_columns(batten_groups g)
 {
-    return g.outer == 1 || g.inner > WIDTH / 2 ? 1 : WIDTH / g.inner;
+    return g.outer > 1 && g.inner <= WIDTH / 2;
+}
+
+/* How many groups are taken together: columns that make lines of memory, or runs that stay in the first-level cache. */
+static size_t together(batten_groups g)
+{
+    const size_t room = in_columns(g) ? WIDTH : 8192 / sizeof(real);
+    return greater(1, smaller(WIDTH, room / (in_columns(g) ? g.inner : g.outer * g.inner)));
 }
 
 /* Brings the norm of each group to between least and most; one of noughts gets equal elements. */
 void KERNEL(limit_norms)(void *const *arrays, const batten_groups *groups, const batten_list *list, double least,
                          double most)
 {
-    EACH_UNIT(2, side_by_side(g),
-              limit_groups((real *)arrays[k] + i * g.inner, g, smaller(side_by_side(g), g.count - i), least, most));
+    EACH_UNIT(2, together(g), const size_t many = smaller(together(g), g.count - i);
+              (in_columns(g) ? limit_columns : limit_runs)((real *)arrays[k] + i * g.inner, g, many, least, most));
 }
 
 /* ---- the simplex and the l1 ball ---- */

@@ -665,7 +665,12 @@ def test_shrinking_shrinks_the_step_as_well(dtype, rng):
     Shrink(0.98).attach(optimizer)
     t.grad = batten.tensor(g)
     optimizer.step()
-    assert_allclose(t.array, 0.98 * (w - 0.1 * g), rtol=1e-5 if dtype == np.float32 else 1e-13)
+    bound = 8 * np.finfo(dtype).eps
+    assert_allclose(t.array, 0.98 * (w - 0.1 * g), rtol=bound, atol=bound)
+    decayed = batten.tensor(w, requires_grad=True)
+    decayed.grad = batten.tensor(g)
+    optim.SGD([decayed], lr=0.1, weight_decay=0.2).step()  # 1 - 0.1 * 0.2 is 0.98, too
+    assert_allclose(t.array - decayed.array, 0.02 * 0.1 * g, rtol=0, atol=bound * abs(w).max())
     bias = batten.ones(2)
     Shrink(0.5, where=lambda name, p: name == "w").project([("w", t), ("b", bias)])
     assert bias.tolist() == [1, 1]

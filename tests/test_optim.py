@@ -364,6 +364,14 @@ def test_zero_grad():
     assert a.grad is grad and a.grad.tolist() == [0, 0] and b.grad is None
     optimizer.zero_grad()
     assert a.grad is None
+    x = batten.ones(2, requires_grad=True)
+    wide = batten.ones(2, 2)
+    a.grad = wide[:, 0]
+    loss = (x * a.grad).sum()
+    optimizer.zero_grad(set_to_none=False)
+    assert wide.tolist() == [[0, 1], [0, 1]]
+    with pytest.raises(RuntimeError, match="changed in place"):
+        loss.backward()
 
 
 def test_closure_is_called_with_gradients_on():

@@ -223,10 +223,12 @@ class Optimizer:
         """Forgets the gradients of all parameters, or fills them with zeros."""
         for group in self.param_groups:
             for parameter in group["params"]:
+                gradient = parameter.gradient
                 if set_to_none:
-                    parameter.grad = None
-                elif parameter.grad is not None:
-                    parameter.grad.detach().zero_()
+                    parameter.gradient = None
+                elif gradient is not None:
+                    gradient.array.fill(0)
+                    gradient.version[0] += 1
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Takes more parameters: a dict of "params" and of the options in which they differ from the others.
