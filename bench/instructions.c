@@ -88,8 +88,7 @@ static void *params[TENSORS], *states[2][TENSORS];
 static const void *grads[TENSORS];
 static float counts[TENSORS], *steps[TENSORS];
 static const batten_group group = {
-    .count = TENSORS,
-    .starts = starts,
+    .list = {.count = TENSORS, .starts = starts},
     .params = params,
     .grads = grads,
     .states = {states[0], states[1]},
@@ -148,7 +147,7 @@ static void step(void)
             relu_backward(l[-1].dy, l[-1].dy, l[-1].y, BATCH * l->inputs);
         }
     }
-    batten_sgd(F32, &group, NULL, 0.9, 0, 0);
+    batten_sgd(F32, &group, NULL, 0.9, 0, 0, 0);
 }
 
 /* ---- other layers and Adam ---- */
@@ -180,7 +179,7 @@ static void others(void)
     batten_rms_norm_backward(F32, dx, dgamma, dy, x, rstds, gamma_, scratch, BATCH, HIDDEN);
     batten_dropout(F32, y, mask, x, BATCH * HIDDEN, 0.5, 2, 0, 0);
     batten_dropout_backward(F32, dx, dy, mask, BATCH * HIDDEN, 2);
-    batten_adam(F32, &group, 0.9, 0.999, 1e-8, 0);
+    batten_adam(F32, &group, 0.9, 0.999, 1e-8, 0, 1);
 }
 
 /* What is counted. */

@@ -145,7 +145,7 @@ static adam_rule rule_of(double beta1, double beta2)
     return (adam_rule){.take1 = (real)(1 - beta1), .beta2 = (real)beta2, .take2 = (real)(1 - beta2), .rooted = 1};
 }
 
-static inline __attribute__((always_inline)) void adam_loop(piece p, real *most, int rooted, adam_rule at)
+static inline __attribute__((always_inline)) void adam_loop(piece p, real *most, int rooted, int direct, adam_rule at)
 {
     real *m = p.states[0], *v = p.states[1];
     PRAGMA(omp simd)
@@ -156,8 +156,8 @@ static inline __attribute__((always_inline)) void adam_loop(piece p, real *most,
         real largest = v[i];
         if (most)
             largest = most[i] = v[i] > most[i] || v[i] != v[i] ? v[i] : most[i];
-        const real move = rooted ? (at.direct * d + at.rate * m[i]) / root(largest, at.eps) : at.rate * m[i];
-        p.w[i] = p.shrink * p.w[i] - move;
+        const real along = (direct ? at.direct * d : 0) + at.rate * m[i];
+        p.w[i] = p.shrink * p.w[i] - (rooted ? along / root(largest, at.eps) : along);
     }
 }
 
@@ -165,11 +165,13 @@ static inline __attribute__((always_inline)) void adam_loop(piece p, real *most,
 static void adam_piece(piece p, adam_rule at)
 {
     if (p.states[2])
-        adam_loop(p, p.states[2], 1, at);
+        adam_loop(p, p.states[2], 1, 0, at);
+    else if (at.direct)
+        adam_loop(p, NULL, 1, 1, at);
     else if (at.rooted)
-        adam_loop(p, NULL, 1, at);
+        adam_loop(p, NULL, 1, 0, at);
     else
-        adam_loop(p, NULL, 0, at);
+        adam_loop(p, NULL, 0, 0, at);
 }
 
 static adam_rule adam_at(const batten_group *group, double step, double beta1, double beta2, double eps,
