@@ -1,6 +1,7 @@
 /* What is done to all arrays of a list alike.
  *
  *     power_sums    s[k] = sum_i |x[k][i]|^p;  for p = inf the greatest |x[k][i]|, for -inf the least
+ *     dot_all       s[k] = sum_i x[k][i] y[k][i]
  *     scale_all     x[k][i] *= factor
  *     lerp_all      x[k][i] += weight (y[k][i] - x[k][i])
  *
@@ -73,6 +74,24 @@ void KERNEL(power_sums)(double *sums, const void *const *arrays, const batten_li
                  scratch[block + k] = power_sum((const real *)arrays[k] + begin, end - begin, p));
     for (size_t k = 0; k < list->count; k++)
         sums[k] = isinf(p) ? extreme(list, k, scratch, p > 0) : sum_of_stretches(list, k, scratch);
+}
+
+static double dot(const real *x, const real *y, size_t n)
+{
+    double total = 0;
+    ADD_ALL(total, n, (double)x[at] * (double)y[at]);
+    return total;
+}
+
+/* scratch: a double for each stretch. */
+void KERNEL(dot_all)(double *sums, const void *const *arrays, const void *const *others, const batten_list *list,
+                     double *scratch)
+{
+    EACH_STRETCH(list, 2,
+                 scratch[block + k] =
+                     dot((const real *)arrays[k] + begin, (const real *)others[k] + begin, end - begin));
+    for (size_t k = 0; k < list->count; k++)
+        sums[k] = sum_of_stretches(list, k, scratch);
 }
 
 static void scale_stretch(real *x, size_t n, real factor)

@@ -34,6 +34,18 @@ def test_an_array_has_the_same_sum_among_others_and_any_number_of_threads(p, dty
     np.testing.assert_allclose(np.frombuffer(sums[0]), alone, rtol=100 * np.finfo(dtype).eps)
 
 
+def test_products_among_others_and_on_any_number_of_threads(dtype, isa, rng, threads):
+    x, y = ([rng.standard_normal(n).astype(dtype) for n in LENGTHS] for _ in range(2))
+    sums = []
+    for n in (1, 2, 3, 8):
+        threads(n)
+        sums.append(kernels.dot_all(np.empty(len(x)), x, y).tobytes())
+    assert all(s == sums[0] for s in sums)
+    alone = [kernels.dot_all(np.empty(1), [a], [b])[0] for a, b in zip(x, y, strict=True)]
+    np.testing.assert_allclose(np.frombuffer(sums[0]), alone, rtol=1e-12, atol=1e-10)
+    assert kernels.dot_all(np.empty(0), [], []).size == 0
+
+
 def test_nan_and_infinity_stay_in_their_array(dtype, isa):
     for n in (5, 40, 5000):
         for place in (0, n // 2, n - 1):
@@ -82,6 +94,13 @@ def test_bad_lists():
     for bad in (np.empty(3), np.empty(2, np.float32), np.empty((1, 2))):
         with pytest.raises(ValueError, match=r"expected float64\[2\] for the sums"):
             kernels.power_sums(bad, [x, x], 2)
+    with pytest.raises(ValueError, match="one shape"):
+        kernels.dot_all(np.empty(1), [x], [np.ones(5, np.float32)])
+    with pytest.raises(ValueError, match=r"expected float64\[1\] for the sums"):
+        kernels.dot_all(sums, [x], [x])
+    one = np.ones(1)
+    with pytest.raises(ValueError, match="overlaps"):
+        kernels.dot_all(one, [np.ones(1)], [one])
     twins = np.ones(2)
     with pytest.raises(ValueError, match="overlaps"):
         kernels.power_sums(twins, [twins, twins], 2)

@@ -60,6 +60,15 @@ cdef class Lists:
         """How many pieces of arrays a kernel may have a number for."""
         return self.list.starts[self.list.count] // capi.BATTEN_BLOCK + 1 + self.list.count
 
+    cdef int check_sums(self, cnp.ndarray sums, list members) except -1:
+        """A double for each of the arrays, apart from all of them."""
+        if output(sums) != capi.BATTEN_F64 or sums.ndim != 1 or <size_t>sums.shape[0] != self.list.count:
+            raise ValueError(f"expected float64[{self.list.count}] for the sums, got {show(sums)}")
+        contiguous(sums)
+        for x in members:
+            disjoint(sums, x)
+        return 0
+
     def __dealloc__(self):
         if self.scratch is not NULL:
             capi.batten_release(self.scratch, self.bytes)
@@ -97,16 +106,32 @@ def power_sums(cnp.ndarray sums not None, list arrays not None, double p):
     cdef size_t bytes
     lists.begin(arrays, 1)
     pointers = lists.take(arrays, arrays, False)
-    if output(sums) != capi.BATTEN_F64 or sums.ndim != 1 or <size_t>sums.shape[0] != lists.list.count:
-        raise ValueError(f"expected float64[{lists.list.count}] for the sums, got {show(sums)}")
-    contiguous(sums)
-    for x in arrays:
-        disjoint(sums, x)
+    lists.check_sums(sums, arrays)
     bytes = lists.stretches() * sizeof(double)
     scratch = <double *>borrow(bytes)
     with nogil:
         capi.batten_power_sums(lists.type, <double *>cnp.PyArray_DATA(sums), <const void **>pointers, &lists.list, p,
                                scratch)
+        capi.batten_release(scratch, bytes)
+    return sums
+
+
+def dot_all(cnp.ndarray sums not None, list arrays not None, list others not None):
+    """sums[k], float64 = the sum of the products of the elements of the k-th array and the k-th other"""
+    cdef Lists lists = Lists()
+    cdef const void **x
+    cdef const void **y
+    cdef double *scratch
+    cdef size_t bytes
+    lists.begin(arrays, 2)
+    x = <const void **>lists.take(arrays, arrays, False)
+    y = <const void **>lists.take(others, arrays, False)
+    lists.check_sums(sums, arrays)
+    lists.check_sums(sums, others)
+    bytes = lists.stretches() * sizeof(double)
+    scratch = <double *>borrow(bytes)
+    with nogil:
+        capi.batten_dot_all(lists.type, <double *>cnp.PyArray_DATA(sums), x, y, &lists.list, scratch)
         capi.batten_release(scratch, bytes)
     return sums
 

@@ -28,6 +28,16 @@ def power_sum(x, p):
     return (x != 0).sum() if p == 0 else (x**p).sum()
 
 
+def dot_all(rng, dtype, size):
+    x, y = draw(rng, dtype, size), draw(rng, dtype, size)
+    expected = np.array([np.vdot(a.astype(np.float64), b.astype(np.float64)) for a, b in zip(x, y, strict=True)])
+
+    def run(sums, x0, x1, y0, y1):
+        kernels.dot_all(sums, [x0, x1], [y0, y1])
+
+    return Case(run, [np.zeros(2), *x, *y], [expected], elastic=(1, 2), tolerance=64)
+
+
 def scale_all(rng, dtype, size):
     x = draw(rng, dtype, size)
 
@@ -48,7 +58,7 @@ def lerp_all(rng, dtype, size, *, weight=0.25):
     return Case(run, [*x, *y], expected, outputs=2)
 
 
-CASES = {"power_sums": power_sums, "scale_all": scale_all, "lerp_all": lerp_all}
+CASES = {"power_sums": power_sums, "dot_all": dot_all, "scale_all": scale_all, "lerp_all": lerp_all}
 
 # Each is a loop of its own; test_list_kernels.py runs them like the rows above.
 VARIANTS = {

@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .. import _kernels as kernels
 from ..autograd import enable_grad, no_grad, wrap
-from ..creation import zeros_like
-from ..operations import cat
+from .lists import Arrays, laid_out_like, settle, without_gaps
 from .optimizer import Optimizer, check_number
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class LBFGS(Optimizer):
             state["n_iter"] += 1
             if state["n_iter"] == 1:
                 state.update(d=-g, old_dirs=[], old_stps=[], ro=[], H_diag=1)
-                t = lr / max(1.0, g.abs().sum().item())
+                t = lr / max(1.0, kernels.power_sums(np.empty(1), [g.array], 1).item())
             else:
                 remember(state, g, group["history_size"])
                 state["d"] = direction(state, g, group["history_size"])
@@ -220,11 +220,11 @@ def direction(state: dict[str, Any], g: Tensor, history_size: int) -> Tensor:
     q = -g
     for i, (s, y, rho) in reversed(list(enumerate(steps))):
         al[i] = rho * dot(s, q)
-        q.add_(y, alpha=-al[i])
+        add([q.array], [y.array], -al[i])
     r = q * state["H_diag"]
     for a, (s, y, rho) in zip(al, steps, strict=False):
         b = rho * dot(y, r)
-        r.add_(s, alpha=a - b)
+        add([r.array], [s.array], a - b)
     return r
 
 
@@ -240,18 +240,17 @@ class Point(NamedTuple):
     g: Tensor
 
 
-def line(params: Sequence[Tensor], d: Tensor, evaluate: Callable[[], tuple[Any, Tensor]]) -> Callable[[float], Point]:
+def line(params: list[Tensor], d: Tensor, evaluate: Callable[[], tuple[Any, Tensor]]) -> Callable[[float], Point]:
     """φ, the loss at a distance along d from where the parameters are now, and will be after each call.
 
     A loss that is not a number counts as infinite: the step was too long.
     """
-    start = [p.clone() for p in params]
+    start = [p.array.copy() for p in params]
 
     def phi(t: float) -> Point:
         move(params, t, d)
         loss, g = evaluate()
-        for p, w in zip(params, start, strict=True):
-            p.copy_(w)
+        settle(params, start)
         f = float(loss)
         return Point(t, math.inf if math.isnan(f) else f, dot(g, d), g)
 
@@ -327,21 +326,31 @@ def cubic_minimum(p: Point, q: Point, least: float, most: float) -> float:
 
 def flat_gradient(params: Sequence[Tensor]) -> Tensor:
     """The gradients of all parameters in one vector; zeros where there is none."""
-    return cat([(zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in params])
+    grads = [np.zeros_like(p.array) if p.grad is None else p.grad.array for p in params]
+    flat = kernels.empty((sum(g.size for g in grads),), np.result_type(*grads))
+    return wrap(np.concatenate([g.reshape(-1) for g in grads], out=flat))
 
 
 def move(params: Sequence[Tensor], t: float, d: Tensor) -> None:
     """w += t d"""
     begin = 0
     for p in params:
-        p.add_(d[begin : begin + p.numel()].reshape(p.shape), alpha=t)
-        begin += p.numel()
+        w = without_gaps(p.array)
+        piece = d.array[begin : begin + w.size].reshape(w.shape).astype(w.dtype, copy=False)
+        add([w], [laid_out_like(w, piece)], t)
+        settle([p], [w])
+        begin += w.size
+
+
+def add(arrays: Arrays, others: Arrays, factor: float) -> None:
+    """x += factor y, which is a step of SGD, too"""
+    kernels.sgd(arrays, others, None, None, -factor)
 
 
 def dot(x: Tensor, y: Tensor) -> float:
-    return (x * y).sum().item()
+    return kernels.dot_all(np.empty(1), [x.array], [y.array]).item()
 
 
 def largest(x: Tensor) -> float:
     """The largest absolute value."""
-    return float(np.abs(x.array).max(initial=0))
+    return kernels.power_sums(np.empty(1), [x.array], np.inf).item()
