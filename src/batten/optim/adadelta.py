@@ -15,10 +15,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
 from .. import _kernels as kernels
-from .optimizer import Arrays, Optimizer, check_number
+from .optimizer import Arrays, Flags, Group, Optimizer, States, check_number
 
 __all__ = ["Adadelta"]
 
@@ -68,14 +66,7 @@ class Adadelta(Optimizer):
         super().check(options)
         check_number("rho", options["rho"], most=1)
 
-    def update(
-        self,
-        group: dict[str, Any],
-        params: Arrays,
-        grads: Arrays,
-        states: dict[str, Arrays],
-        new: np.ndarray | None,
-    ) -> None:
+    def update(self, group: Group, params: Arrays, grads: Arrays, states: States, new: Flags) -> None:
         kernels.adadelta(
             params, grads, states["square_avg"], states["acc_delta"], states["step"],
             group["lr"], group["rho"], group["eps"],

@@ -17,7 +17,7 @@ import numpy as np
 
 from .. import _kernels as kernels
 from ..autograd import wrap
-from .optimizer import Arrays, Optimizer, check_number
+from .optimizer import Arrays, Flags, Group, Optimizer, States, check_number
 
 __all__ = ["Adagrad"]
 
@@ -80,14 +80,7 @@ class Adagrad(Optimizer):
         check_number("lr_decay", options["lr_decay"])
         check_number("initial_accumulator_value", options["initial_accumulator_value"])
 
-    def update(
-        self,
-        group: dict[str, Any],
-        params: Arrays,
-        grads: Arrays,
-        states: dict[str, Arrays],
-        new: np.ndarray | None,
-    ) -> None:
+    def update(self, group: Group, params: Arrays, grads: Arrays, states: States, new: Flags) -> None:
         kernels.adagrad(
             params, grads, states["sum"], states["step"],
             group["lr"], group["lr_decay"], group["eps"], group["eps_in_sqrt"],

@@ -21,10 +21,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
-
 from .. import _kernels as kernels
-from .optimizer import Arrays, Optimizer
+from .optimizer import Arrays, Flags, Group, Optimizer, States
 
 __all__ = ["Adam", "AdamW"]
 
@@ -76,14 +74,7 @@ class Adam(Optimizer):
         }
         super().__init__(params, defaults)
 
-    def update(
-        self,
-        group: dict[str, Any],
-        params: Arrays,
-        grads: Arrays,
-        states: dict[str, Arrays],
-        new: np.ndarray | None,
-    ) -> None:
+    def update(self, group: Group, params: Arrays, grads: Arrays, states: States, new: Flags) -> None:
         kernels.adam(
             params, grads, states["exp_avg"], states["exp_avg_sq"], states.get("max_exp_avg_sq"), states["step"],
             group["lr"], *group["betas"], group["eps"], group["eps_in_sqrt"], group["bias_correction"],

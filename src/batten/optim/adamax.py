@@ -14,10 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
 from .. import _kernels as kernels
-from .optimizer import Arrays, Optimizer
+from .optimizer import Arrays, Flags, Group, Optimizer, States
 
 __all__ = ["Adamax"]
 
@@ -60,14 +58,7 @@ class Adamax(Optimizer):
         }
         super().__init__(params, defaults)
 
-    def update(
-        self,
-        group: dict[str, Any],
-        params: Arrays,
-        grads: Arrays,
-        states: dict[str, Arrays],
-        new: np.ndarray | None,
-    ) -> None:
+    def update(self, group: Group, params: Arrays, grads: Arrays, states: States, new: Flags) -> None:
         kernels.adamax(
             params, grads, states["exp_avg"], states["exp_inf"], states["step"],
             group["lr"], *group["betas"], group["eps"],

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from .. import _kernels as kernels
-from .optimizer import Arrays, Optimizer, check_number
+from .optimizer import Arrays, Flags, Group, Optimizer, States, check_number
 
 __all__ = ["NAdam"]
 
@@ -74,14 +74,7 @@ class NAdam(Optimizer):
         super().check(options)
         check_number("momentum_decay", options["momentum_decay"])
 
-    def update(
-        self,
-        group: dict[str, Any],
-        params: Arrays,
-        grads: Arrays,
-        states: dict[str, Arrays],
-        new: np.ndarray | None,
-    ) -> None:
+    def update(self, group: Group, params: Arrays, grads: Arrays, states: States, new: Flags) -> None:
         kernels.nadam(
             params, grads, states["exp_avg"], states["exp_avg_sq"], states["mu_product"], states["step"],
             group["lr"], *group["betas"], group["eps"], group["momentum_decay"],

@@ -27,7 +27,7 @@ import numpy as np
 
 from .. import _kernels as kernels
 from .lists import Arrays, settle, without_gaps
-from .optimizer import Optimizer
+from .optimizer import Flags, Group, Optimizer, States
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -116,14 +116,7 @@ class Nesterov(Optimizer):
                 kernels.copy(parameter.array, place)
                 parameter.version[0] += 1
 
-    def update(
-        self,
-        group: dict[str, Any],
-        params: Arrays,
-        grads: Arrays,
-        states: dict[str, Arrays],
-        new: np.ndarray | None,
-    ) -> None:
+    def update(self, group: Group, params: Arrays, grads: Arrays, states: States, new: Flags) -> None:
         lr, momentum, velocities = group["lr"], group["momentum"], states["momentum_buffer"]
         decay = group["weight_decay"], group["decoupled_weight_decay"], group["maximize"]
         if group["lookahead"]:

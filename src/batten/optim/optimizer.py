@@ -35,7 +35,11 @@ if TYPE_CHECKING:
 __all__ = ["Optimizer"]
 
 NUMBERS = ("step", "mu_product")  # states that are one number for a parameter
-COUNT = np.zeros((), np.float32)  # which has no axes, and this type
+Group = dict[str, Any]  # "params", and options
+States = dict[str, Arrays]  # of each name, that of all parameters
+Flags = np.ndarray | None  # 1 or 0 for each parameter; None is 0 for all
+
+COUNT = np.zeros((), np.float32)  # the model of such a number: no axes, and this type
 
 
 def with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
@@ -138,14 +142,7 @@ class Optimizer:
             for index, beta in enumerate(betas):
                 check_number(f"betas[{index}]", beta, f"beta parameter at index {index}", below=1)
 
-    def update(
-        self,
-        group: dict[str, Any],
-        params: Arrays,
-        grads: Arrays,
-        states: dict[str, Arrays],
-        new: np.ndarray | None,
-    ) -> None:
+    def update(self, group: Group, params: Arrays, grads: Arrays, states: States, new: Flags) -> None:
         """Steps parameters of one type by their gradients and states, all of which lie in memory as they do.
 
         `new` says for each parameter, by 1 or 0, whether it had no such state so far; None is that all had theirs.
@@ -177,12 +174,12 @@ class Optimizer:
 
     def recall(
         self, group: dict[str, Any], batch: list[Tensor], params: Arrays
-    ) -> tuple[dict[str, Arrays], list[tuple[dict[str, Any], str, np.ndarray]], np.ndarray | None]:
+    ) -> tuple[States, list[tuple[dict[str, Any], str, np.ndarray]], Flags]:
         """States for `update`, those of them that had to be made and where they belong, and what is new."""
         names = [*(self.states or ()), *(name for name, option in self.optional if group[option])]
         states = states_of(self.state, batch) if names else []
         made = []
-        kept: dict[str, Arrays] = {}
+        kept: States = {}
         for name in names:
             models = [COUNT] * len(params) if name in NUMBERS else params
             found = arrays_of(states, name)

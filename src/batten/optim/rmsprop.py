@@ -21,10 +21,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
 from .. import _kernels as kernels
-from .optimizer import Arrays, Optimizer, check_number
+from .optimizer import Arrays, Flags, Group, Optimizer, States, check_number
 
 __all__ = ["RMSprop"]
 
@@ -80,14 +78,7 @@ class RMSprop(Optimizer):
         super().check(options)
         check_number("alpha", options["alpha"])
 
-    def update(
-        self,
-        group: dict[str, Any],
-        params: Arrays,
-        grads: Arrays,
-        states: dict[str, Arrays],
-        new: np.ndarray | None,
-    ) -> None:
+    def update(self, group: Group, params: Arrays, grads: Arrays, states: States, new: Flags) -> None:
         kernels.rmsprop(
             params, grads, states["square_avg"], states.get("momentum_buffer"), states.get("grad_avg"), states["step"],
             group["lr"], group["alpha"], group["eps"], group["momentum"], group["eps_in_sqrt"],

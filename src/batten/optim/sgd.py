@@ -23,10 +23,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
 from .. import _kernels as kernels
-from .optimizer import Arrays, Optimizer
+from .optimizer import Arrays, Flags, Group, Optimizer, States
 
 __all__ = ["SGD"]
 
@@ -81,14 +79,7 @@ class SGD(Optimizer):
         if options["nesterov"] and (not options["momentum"] or options["dampening"]):
             raise ValueError("Nesterov momentum requires a momentum and zero dampening")
 
-    def update(
-        self,
-        group: dict[str, Any],
-        params: Arrays,
-        grads: Arrays,
-        states: dict[str, Arrays],
-        new: np.ndarray | None,
-    ) -> None:
+    def update(self, group: Group, params: Arrays, grads: Arrays, states: States, new: Flags) -> None:
         kernels.sgd(
             params, grads, states.get("momentum_buffer"), new,
             group["lr"], group["momentum"], group["dampening"], group["nesterov"], group["lr_in_momentum"],
