@@ -7,9 +7,9 @@
     PerImageStandardize  each image by itself to mean 0 and variance 1
 
 Gradient descent takes the more steps the worse the loss is conditioned.  For a linear layer and squared errors the
-Hessian is the second moments of the features, so that steps which are small enough for the feature that varies most are
-far too small for the others.  Features of mean 0 and one scale, and uncorrelated ones all the more, make its eigenvalues
-alike (LeCun, Bottou, Orr & Müller 1998, "Efficient BackProp").
+Hessian is that of the features' second moments, E[x xᵀ]: steps that are small enough for the direction in which x is
+largest are far too small for the others.  With means of 0 and one scale its eigenvalues are more alike, and with
+uncorrelated features all equal (LeCun, Bottou, Orr & Müller 1998, "Efficient BackProp").
 """
 
 from .scaling import MinMaxScaler as MinMaxScaler

@@ -138,9 +138,9 @@ class Fitted(Preprocessor):
         sizes = {"D": math.prod(shape)}
         arrays = []
         for name, axes in zip(self.state, self.axes, strict=True):
-            array = np.array(state_dict[name])
-            if array.dtype not in (np.float64, np.int64):
-                raise TypeError(f"{self._name} expects {name} in float64 or int64, got {array.dtype}")
+            array = np.array(state_dict[name], order="C")
+            if array.dtype != np.float64:
+                raise TypeError(f"{self._name} expects {name} in float64, got {array.dtype}")
             if array.ndim != len(axes) or any(
                 sizes.setdefault(axis, size) != size for axis, size in zip(axes, array.shape, strict=True)
             ):

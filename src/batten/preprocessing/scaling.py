@@ -188,7 +188,7 @@ class PerImageStandardize(Preprocessor):
 def moments(rows: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """How many numbers there are along an axis, their mean, and their variance; NaN is none.  The rows are centred."""
     there = ~np.isnan(rows)
-    count = there.sum(axis, keepdims=True)
+    count = there.sum(axis, np.float64, keepdims=True)
     some = np.maximum(count, 1)
     mean = rows.sum(axis, where=there, keepdims=True) / some
     rows -= mean

@@ -6,10 +6,10 @@ For n examples x of D features, with mean m,
     C = 1/(n - 1) Σ (x - m)(x - m)ᵀ = U diag(λ) Uᵀ
 
 has the principal components' directions as columns of U, and their variances as λ.  Divided by their standard
-deviations, the components are white: z = diag(λ + ε)^-½ Uᵀ (x - m).  What is white stays white when it is rotated, and of
-all rotations U is the one that takes z closest to x - m again: U z is still a picture, only that what a pixel's
-neighbours tell of it is gone ("zero-phase component analysis").  The components of least variance, which in pictures are
-the finest details and mostly noise, would be the most enlarged; where λ is far below ε, they are only divided by √ε.
+deviations, the components are white: z = diag(λ + ε)^-½ Uᵀ (x - m).  What is white stays white when it is rotated,
+and of all rotations U is the one that takes z closest to x - m again: U z is still a picture, only that what a pixel's
+neighbours tell of it is gone ("zero-phase component analysis").  The components of least variance, in pictures the
+finest details and mostly noise, would be enlarged the most; where λ is far below ε, they are only divided by √ε.
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ class Whitening(Fitted):
         mean = sum(rows.sum(0) for rows in self._rows(array)) / len(array)
         variances, vectors = np.linalg.eigh(self._covariance(array, mean))
         variances = np.maximum(variances[::-1], 0)  # the largest first; noughts may have been rounded to below
-        if variances[count - 1] + self.epsilon <= len(mean) * EPS * variances[0]:
+        # What rounding may have made of 0: that of the eigenvalues, and that of the mean (see `deviation`).
+        rounding = len(mean) * EPS * variances[0] + np.square(len(array) * EPS * mean).sum()
+        if variances[count - 1] + self.epsilon <= rounding:
             raise ValueError(
                 f"{self._name} cannot divide by a variance of {variances[count - 1]:.3g} beside one of "
                 f"{variances[0]:.3g}, as it may be all rounding: expected a larger epsilon, got {self.epsilon}"
@@ -104,12 +106,12 @@ class PCAWhitening(Whitening):
 
     with the mean m, and the variances λ and directions U of the n_components (K, all if None) in which the examples
     fitted vary most: the eigenvalues and eigenvectors of their covariance, with the divisor n - 1.  z, of shape (N, K),
-    has the covariance diag(λ / (λ + ε)), the identity as ε goes to 0.  `inverse_transform` makes m + Σ of the components
-    of it, in the shape of the examples fitted: exactly these, but for rounding, if K is D.
+    has the covariance diag(λ / (λ + ε)), the identity as ε goes to 0.  `inverse_transform` gives m + U diag(λ + ε)^½ z,
+    in the shape of the examples fitted: these themselves, but for rounding, if K is D.
 
     `mean_` (D,), `components_` (K, D), the rows of Uᵀ, each with its largest element positive, and
-    `explained_variance_` (K,), λ, are scikit-learn's, whose PCA(whiten=True) has ε = 0; `whitening_` (K, D) is the matrix
-    before x - m.  ε is a variance: choose it by the square of the features' scale.
+    `explained_variance_` (K,), which is λ, are scikit-learn's, whose PCA(whiten=True) has ε = 0; `whitening_` (K, D) is
+    the matrix before x - m.  ε is a variance: choose it by the square of the features' scale.
 
     Eigenvectors are LAPACK's: their last digits depend on the machine and its threads, and those of equal variances are
     any that span the same.  A state that was saved is the same everywhere.
@@ -190,4 +192,4 @@ def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def upright(directions: np.ndarray) -> np.ndarray:
     """Rows times 1 or -1, so that the element of each that is largest in magnitude is positive."""
     largest = np.take_along_axis(directions, np.abs(directions).argmax(1)[:, None], 1)
-    return directions * np.where(largest < 0, -1, 1)
+    return np.multiply(directions, np.where(largest < 0, -1, 1), order="C")
