@@ -117,7 +117,7 @@ def test_bytes_become_the_default_type(kind, rng):
 def test_tensors_become_tensors(kind, rng):
     x = mixed(rng, 20, 4, np.float32)
     expected = fresh(kind).fit_transform(x)
-    y = fresh(kind).fit_transform(batten.tensor(x, requires_grad=True))
+    y = fresh(kind).fit_transform(batten.tensor(x, requires_grad=True), batten.zeros(20))
     assert isinstance(y, batten.Tensor) and not y.requires_grad and y.is_leaf
     assert_array_equal(y.numpy(), expected)
     assert_array_equal(fresh(kind).fit(x.tolist()).transform(x), expected)
@@ -371,7 +371,7 @@ def test_saved_and_loaded(kind, rng, tmp_path):
     fitted = fresh(kind).fit(x)
     y = fitted.transform(x)
     batten.save(fitted.state_dict(), tmp_path / "state")
-    other = type(kind)(*[5.0] * (not isinstance(kind, (MinMaxScaler, StandardScaler))))
+    other = PCAWhitening(5.0) if isinstance(kind, PCAWhitening) else type(kind)()
     other.load_state_dict(batten.load(tmp_path / "state"))
     copies = [other, copy.deepcopy(fitted), pickle.loads(pickle.dumps(fitted))]
     for one in copies:
@@ -427,11 +427,19 @@ def test_examples_that_are_refused_change_nothing(kind, rng):
     assert_array_equal(one.transform(x), y)
 
 
+def test_numpy_s_numbers_as_options_are_saved(rng, tmp_path):
+    x = mixed(rng, 20, 4)
+    wide = MinMaxScaler(tuple(np.array([0, 5], np.float32)))
+    for kind in (wide, ZCAWhitening(np.float64(0.5)), PCAWhitening(np.float32(0.5), np.int64(2))):
+        batten.save(kind.fit(x).state_dict(), tmp_path / "state")
+        assert batten.load(tmp_path / "state").keys() == kind.state_dict().keys()
+
+
 def test_repr():
     shown = [repr(kind) for kind in ALL]
     assert shown == [
-        "MinMaxScaler(feature_range=(0, 1))",
-        "MinMaxScaler(feature_range=(-2, 5))",
+        "MinMaxScaler(feature_range=(0.0, 1.0))",
+        "MinMaxScaler(feature_range=(-2.0, 5.0))",
         "StandardScaler()",
         "PCAWhitening(epsilon=0.01, n_components=None)",
         "PCAWhitening(epsilon=0.01, n_components=3)",

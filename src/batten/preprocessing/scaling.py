@@ -77,7 +77,7 @@ class MinMaxScaler(Scaler):
         a, b = feature_range
         if not -math.inf < a < b < math.inf:
             raise ValueError(f"MinMaxScaler expects a feature_range (a, b) of finite a < b, got {feature_range}")
-        self.feature_range = (a, b)
+        self.feature_range = (float(a), float(b))
 
     def _forward(self, rows: np.ndarray) -> np.ndarray:
         rows -= self.data_min_  # before it is scaled, so that no digits are lost where the range is small

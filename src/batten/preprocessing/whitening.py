@@ -43,7 +43,7 @@ class Whitening(Fitted):
     def __init__(self, epsilon: float) -> None:
         if not 0 <= epsilon < math.inf:
             raise ValueError(f"{self._name} expects a finite epsilon >= 0, got {epsilon}")
-        self.epsilon = epsilon
+        self.epsilon = float(epsilon)
 
     def fit(self, x: Any, y: Any = None) -> Self:
         """Finds mean and principal components of at least two examples (N, *).  y is not looked at."""
@@ -131,9 +131,9 @@ class PCAWhitening(Whitening):
 
     def __init__(self, epsilon: float, n_components: int | None = None) -> None:
         super().__init__(epsilon)
-        if n_components is not None and operator.index(n_components) < 1:
+        self.n_components = None if n_components is None else operator.index(n_components)
+        if self.n_components is not None and self.n_components < 1:
             raise ValueError(f"PCAWhitening expects n_components >= 1 or None, got {n_components}")
-        self.n_components = n_components
 
     def transform(self, x: Any) -> Any:
         """z (N, K) of examples like those that were fitted."""
