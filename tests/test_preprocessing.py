@@ -326,7 +326,7 @@ def test_rows_of_as_many_features_and_none(kind, rng):
 def test_scalers_like_scikit_learn(with_nan, dtype, rng):
     theirs = pytest.importorskip("sklearn.preprocessing")
     x = mixed(rng, 50, 6, dtype)
-    x[:, 2], x[:, 3] = 0.1, 1e6
+    x[:, 2], x[:, 3], x[:, 4] = 0.1, 1e6, rng.random(50) * 1e-15
     if with_nan:
         x[rng.random(x.shape) < 0.1] = np.nan
     close = {"rtol": 1e-4, "atol": 1e-4} if dtype == np.float32 else {"rtol": 1e-9, "atol": 1e-9}
@@ -378,14 +378,17 @@ def test_saved_and_loaded(kind, rng, tmp_path):
         assert repr(one) == repr(fitted) and one.feature_shape_ == (3, 2, 2)
         assert_array_equal(one.transform(x), y)
         assert_array_equal(one.inverse_transform(y), fitted.inverse_transform(y))
-    getattr(fitted, kind.state[-1])[:] = 0  # what was loaded is a copy
-    assert_array_equal(other.transform(x), y)
+    direct = fresh(kind)
+    direct.load_state_dict(fitted.state_dict())
+    getattr(fitted, kind.state[0])[:] = 7  # what was loaded is a copy
+    assert_array_equal(direct.transform(x), y)
 
 
 @pytest.mark.parametrize("kind", FITTED, ids=repr)
 def test_a_state_that_does_not_fit_changes_nothing(kind, rng):
     x = mixed(rng, 20, 4)
     state = fresh(kind).fit(x).state_dict()
+    state |= {"epsilon": 7.0} if kind in WHITENINGS else {"feature_range": (3, 9)} if "feature_range" in state else {}
     last = kind.state[-1]
     refused = [
         ({}, ValueError, "expects a state_dict of"),
@@ -404,6 +407,7 @@ def test_a_state_that_does_not_fit_changes_nothing(kind, rng):
         for wrong, error, message in refused:
             with pytest.raises(error, match=message):
                 one.load_state_dict(wrong)
+            assert repr(one) == repr(kind)
             if fitted:
                 assert_array_equal(one.transform(x), y)
             else:
