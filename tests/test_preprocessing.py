@@ -541,6 +541,12 @@ def test_wrong_components(rng):
             kind.fit(np.zeros((1, 3)))
 
 
+def test_variances_beyond_all_numbers(rng):
+    for kind in (PCAWhitening(0.1), ZCAWhitening()):
+        with pytest.raises(ValueError, match="expects numbers whose squares are finite; scale them first"):
+            kind.fit(1e200 * rng.standard_normal((20, 3)))
+
+
 def test_wrong_options():
     for wrong in ((1, 0), (1, 1), (0, np.inf), (np.nan, 1)):
         with pytest.raises(ValueError, match="MinMaxScaler expects a feature_range"):

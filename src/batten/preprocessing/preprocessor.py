@@ -20,6 +20,7 @@ from ..nn.layout import channels_first
 
 __all__: list[str] = []
 
+EPS = float(np.finfo(np.float64).eps)
 PIECE = 2**20  # elements that are there in float64 at a time: 8 MB
 
 

@@ -8,11 +8,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from .preprocessor import Fitted, Preprocessor
+from .preprocessor import EPS, Fitted, Preprocessor
 
 __all__ = ["MinMaxScaler", "PerImageStandardize", "StandardScaler"]
-
-EPS = float(np.finfo(np.float64).eps)
 
 
 class Scaler(Fitted):

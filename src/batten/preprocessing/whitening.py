@@ -21,12 +21,11 @@ from typing import Any, Self
 import numpy as np
 
 from .. import _kernels as kernels
-from .preprocessor import Fitted
+from .preprocessor import EPS, Fitted
 
 __all__ = ["PCAWhitening", "ZCAWhitening"]
 
 BLOCK = 512  # columns of a covariance that are computed at a time
-EPS = float(np.finfo(np.float64).eps)
 
 
 class Whitening(Fitted):
@@ -52,7 +51,10 @@ class Whitening(Fitted):
             raise ValueError(f"{self._name} expects at least 2 examples to fit, got {list(array.shape)}")
         count = self._count(math.prod(array.shape[1:]))
         mean = sum(rows.sum(0) for rows in self._rows(array)) / len(array)
-        variances, vectors = np.linalg.eigh(self._covariance(array, mean))
+        covariance = self._covariance(array, mean)
+        if not np.isfinite(covariance.trace()):
+            raise ValueError(f"{self._name} expects numbers whose squares are finite; scale them first")
+        variances, vectors = np.linalg.eigh(covariance)
         variances = np.maximum(variances[::-1], 0)  # the largest first; noughts may have been rounded to below
         # What rounding may have made of 0: that of the eigenvalues, and that of the mean (see `deviation`).
         rounding = len(mean) * EPS * variances[0] + np.square(len(array) * EPS * mean).sum()
