@@ -27,15 +27,14 @@ import math
 import os
 import re
 import stat
-import sys
 import zlib
 from collections.abc import Iterator
+from io import BufferedReader
 from itertools import accumulate
 from typing import Any, BinaryIO, NamedTuple, NoReturn
 
 import numpy as np
 
-from . import _kernels as kernels
 from . import dtypes
 from .autograd import Variable, wrap
 
@@ -242,9 +241,9 @@ def checksum(structure: Any, arrays: dict[str, np.ndarray]) -> int:
     return crc
 
 
-def raw(x: np.ndarray) -> np.ndarray:
+def raw(x: np.ndarray) -> memoryview:
     """An array's bytes as a file has them: in C order, little end first.  They are its own where it lies so."""
-    return np.asarray(x, x.dtype.newbyteorder("<"), order="C").reshape(-1).view(np.uint8)
+    return np.asarray(x, x.dtype.newbyteorder("<"), order="C").reshape(-1).view(np.uint8).data
 
 
 # ---- the header ----
@@ -274,7 +273,7 @@ def header(metadata: dict[str, str], arrays: dict[str, np.ndarray]) -> bytes:
     return len(text).to_bytes(8, "little") + text
 
 
-def read(file: BinaryIO) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+def read(file: BufferedReader) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     """A safetensors file's text and its arrays by name."""
     size = os.fstat(file.fileno()).st_size
     if size < 8:
@@ -287,14 +286,14 @@ def read(file: BinaryIO) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     metadata, places = understood(file.read(length), size - 8 - length)
     arrays = {}
     for place in places:
-        x = arrays[place.name] = kernels.empty(place.shape, np.dtype(STORED[place.dtype]).newbyteorder("="))
+        # Not from the pool: most of it is copied into a model and let go, and the system can have it back.
+        x = np.empty(place.shape, STORED[place.dtype])
         data = x.reshape(-1).view(np.uint8)
-        if file.readinto(data) != data.size:
+        if file.readinto(data.data) != data.size:
             raise ValueError(f"it has become shorter while tensor {place.name!r} was read")
         if place.dtype == "BOOL" and data.max(initial=0) > 1:
             raise ValueError(f"tensor {place.name!r} has bytes that are neither true nor false")
-        if sys.byteorder == "big":
-            x.byteswap(inplace=True)
+        arrays[place.name] = x.astype(x.dtype.newbyteorder("="), copy=False)
     return metadata, arrays
 
 
