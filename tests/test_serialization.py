@@ -404,7 +404,7 @@ def test_content_is_on_the_disk_before_the_name(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", synced)
     monkeypatch.setattr(os, "replace", lambda a, b: (calls.append("replace"), replace(a, b))[1])
-    batten.save(np.zeros(1000), tmp_path / "file")
+    batten.save(1, tmp_path / "file")
     assert calls == [("fsync", (tmp_path / "file").stat().st_size), "replace", ("fsync", True)]
 
 

@@ -111,9 +111,8 @@ def load(path: str | os.PathLike[str]) -> Any:
         try:
             metadata, arrays = read(file)
             # One sign of our own text will do, so that damage to another does not make the file someone else's.
-            if "batten" in metadata or any(
-                sign in text for item in metadata.items() for text in item for sign in SIGNS
-            ):
+            texts = [*metadata, *metadata.values()]
+            if "batten" in metadata or any(sign in text for text in texts for sign in SIGNS):
                 return restore(metadata, arrays)
             return {name: tensor(name, arrays) for name in sorted(arrays)}
         except ValueError as error:
