@@ -192,6 +192,29 @@ def test_others_read_a_state_dict(tmp_path):
     assert {name: x.tolist() for name, x in loaded.items()} == {"0.weight": [[1.0, 2.0]], "0.bias": [3.0]}
 
 
+def test_the_package_reads_what_we_write_and_we_what_it_writes(tmp_path):
+    safetensors = pytest.importorskip("safetensors.numpy")
+    obj = {f"{name} {shape}": np.ones(shape, name) for name in ARRAY_DTYPES for shape in ((), (0, 2), (3,), (2, 3))}
+    obj |= {'naïve \U0001d6fc \0 " \\': np.arange(3), "": np.arange(2), "__metadata__": np.arange(1)}
+    path, copy = tmp_path / "file", tmp_path / "copy"
+    batten.save(obj, path)
+    theirs = safetensors.load_file(path)
+    assert_same(theirs.pop("__metadata__'"), obj["__metadata__"])
+    theirs["tensor"], renamed = theirs.pop("tensor"), obj | {"tensor": obj[""]}  # a path that is empty has this name
+    assert_same(dict(sorted(theirs.items())), {name: renamed[name] for name in sorted(theirs)})
+
+    content = path.read_bytes()
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    safetensors.save_file(safetensors.load_file(path), copy, header["__metadata__"])  # in an order of its own
+    assert copy.read_bytes() != content
+    assert_same(batten.load(copy), obj)
+
+    floats = {"w": np.ones((2, 3), np.float32), "": np.arange(2)}
+    safetensors.save_file(floats, copy)
+    loaded = batten.load(copy)
+    assert_same({name: x.numpy() for name, x in loaded.items()}, dict(sorted(floats.items())))
+
+
 def test_torchs_files(tmp_path):
     torch = pytest.importorskip("torch")
     from safetensors.torch import load_file, save_file
