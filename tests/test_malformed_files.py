@@ -182,12 +182,16 @@ UNUSUAL = {
     "an int that is none": (ours({"int": "ten"}), "invalid literal for int"),
     "a float that is none": (ours({"float": 5}), "structure is malformed .TypeError"),
     "a float beyond floats": (ours({"float": "0x1p99999"}), "structure is malformed .OverflowError"),
-    "a dict of no pairs": (ours({"dict": [1, 2]}), "structure is malformed .TypeError"),
-    "a dict with a list as key": (ours({"dict": [[[], 1]]}), "structure has a dict whose keys are not strings or ints"),
-    "a dict with null as key": (ours({"dict": [[None, 1]]}), "structure has a dict whose keys are not strings or ints"),
-    "a dict with true as key": (ours({"dict": [[True, 1]]}), "structure has a dict whose keys are not strings or ints"),
+    "a dict of no pairs": (ours({"dict": [1, 2]}), "structure has a dict that is not of pairs"),
+    "a dict of threes": (ours({"dict": [["a", 1, 2]]}), "structure has a dict that is not of pairs"),
+    "a dict of strings": (ours({"dict": ["ab"]}), "structure has a dict that is not of pairs"),
+    "a dict of a dict": (ours({"dict": {"dict": []}}), "structure has a dict that is no list"),
+    "a tuple of a string": (ours({"tuple": "ab"}), "structure has a tuple that is no list"),
+    "a dict with a list as key": (ours({"dict": [[[], 1]]}), "whose keys are not strings or ints"),
+    "a dict with null as key": (ours({"dict": [[None, 1]]}), "whose keys are not strings or ints"),
+    "a dict with true as key": (ours({"dict": [[True, 1]]}), "whose keys are not strings or ints"),
     "a dict with a key twice": (ours({"dict": [["a", 1], ["a", 2]]}), "it has a key twice"),
-    "a tuple of nothing": (ours({"tuple": None}), "structure is malformed .TypeError"),
+    "a tuple of nothing": (ours({"tuple": None}), "structure has a tuple that is no list"),
 }  # fmt: skip
 
 

@@ -186,12 +186,14 @@ def decode(node: Any, arrays: dict[str, np.ndarray]) -> Any:
         return int(value, 16)
     if tag == "float":
         return float.fromhex(value)
+    if tag in ("tuple", "dict") and not isinstance(value, list):
+        raise ValueError(f"its structure has a {tag} that is no list")
     if tag == "tuple":
         return tuple([decode(item, arrays) for item in value])
     if tag == "dict":
-        pairs = [(decode(key, arrays), decode(item, arrays)) for key, item in value]
-        if not all(type(key) in (int, str) for key, _ in pairs):
-            raise ValueError("its structure has a dict whose keys are not strings or ints")
+        pairs = [decode(pair, arrays) for pair in value]
+        if not all(type(pair) is list and len(pair) == 2 and type(pair[0]) in (int, str) for pair in pairs):
+            raise ValueError("its structure has a dict that is not of pairs, or whose keys are not strings or ints")
         return unique(pairs)
     if tag == "tensor":
         return tensor(value, arrays)
@@ -368,7 +370,7 @@ def parse(what: str, text: str, depth: int) -> Any:
         raise ValueError(f"{what} is not JSON ({error})") from None
 
 
-def unique(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+def unique(pairs: list[Any]) -> dict[Any, Any]:
     """An object, or a dict, which must not say anything twice."""
     found = dict(pairs)
     if len(found) < len(pairs):
