@@ -9,7 +9,7 @@ of an array before one of the checks below has looked at it.
 
 cimport capi
 cimport numpy as cnp
-from capi cimport batten_dtype, batten_list, batten_loop, batten_product, batten_window
+from capi cimport batten_dtype, batten_images, batten_list, batten_loop, batten_product, batten_window
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
@@ -41,6 +41,7 @@ include "lp_norm.pxi"
 include "pooling.pxi"
 include "response_norm.pxi"
 include "interpolation.pxi"
+include "images.pxi"
 include "lists.pxi"
 include "optimizer.pxi"
 include "penalty.pxi"
