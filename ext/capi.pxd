@@ -1,6 +1,6 @@
 # The C interface of batten (batten.h), for Cython.
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 cdef extern from "batten.h" nogil:
     ctypedef enum batten_dtype:
@@ -103,6 +103,7 @@ cdef extern from "batten.h" nogil:
         BATTEN_TILE_ROWS
         BATTEN_LAYER_ROWS
         BATTEN_BYTE_TAPS
+        BATTEN_WEIGHT_BITS
         BATTEN_MIRRORED
         BATTEN_UPSIDE_DOWN
         BATTEN_UNIT

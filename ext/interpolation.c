@@ -8,72 +8,89 @@
  * of one: 1, 3 and 4 of them have loops of their own.
  *
  * There may be several tables, of n results each, for as many equal parts of the outer axis: so every image of a
- * batch can have its own.  Of bytes the sums are of reals, and rounded.
+ * batch can have its own.  Weights of bytes are whole numbers, and 2^22 is one: so their sums, and what becomes of
+ * these by rounding, are the same on every processor.
  *
  * A row of y is made a chunk at a time, which stays in the first-level cache while terms are
  * added to it.  Threads take whole rows. */
 #include "kernel.h"
 
-/* Compiled for each type and number of channels, by constant arguments. */
+/* Compiled for each number of channels, by a constant argument. */
 #define INLINE static inline __attribute__((always_inline))
 
 enum { CHUNK = 1024, ROWS = 16, FEW = 4 };
 
-struct tables {
-    const int64_t *start, *index;
-    const double *weight;
-    size_t share; /* of the outer axis, for each */
-};
-
-/* An element of an array of reals, or of bytes. */
-INLINE real element(const void *x, size_t i, int bytes)
+/* y[k] = the sum of weight[t] x[index[t] inner + k], of `terms`. */
+INLINE void interpolate_row(real *y, const real *x, const int64_t *index, const double *weight, size_t terms,
+                            size_t inner)
 {
-    return bytes ? (real)((const uint8_t *)x)[i] : ((const real *)x)[i];
-}
-
-/* y[at ...], n of them, as a sum of terms.  Reals are added where they are wanted, if they are many. */
-INLINE void interpolate_chunk(void *y, size_t at, const void *x, size_t from, const int64_t *index,
-                              const double *weight, size_t terms, size_t inner, size_t n, int bytes)
-{
-    real made[CHUNK];
-    const int direct = !bytes && inner > FEW;
-    real *const sum = direct ? (real *)y + at : made;
-    const size_t first = terms ? from + (size_t)index[0] * inner : 0;
-    const real scale = terms ? (real)weight[0] : 0;
-    PRAGMA(omp simd)
-    for (size_t k = 0; k < n; k++)
-        sum[k] = terms ? scale * element(x, first + k, bytes) : 0;
-    for (size_t t = 1; t < terms; t++) {
-        const size_t next = from + (size_t)index[t] * inner;
-        const real factor = (real)weight[t];
+    for (size_t begin = 0; begin < inner; begin += CHUNK) {
+        const size_t n = smaller(CHUNK, inner - begin);
+        const real *first = x + (terms ? (size_t)index[0] * inner : 0) + begin;
+        const real scale = terms ? (real)weight[0] : 0;
+        real few[FEW], *const sum = inner <= FEW ? few : y + begin;
         PRAGMA(omp simd)
         for (size_t k = 0; k < n; k++)
-            sum[k] += factor * element(x, next + k, bytes);
-    }
-    if (direct)
-        return;
-    PRAGMA(omp simd)
-    for (size_t k = 0; k < n; k++)
-        if (bytes) {
-            const real rounded = sum[k] + (real)0.5;
-            ((uint8_t *)y)[at + k] = (uint8_t)(rounded < 0 ? 0 : rounded < 255 ? (int32_t)rounded : 255);
-        } else {
-            ((real *)y)[at + k] = sum[k];
+            sum[k] = terms ? scale * first[k] : 0;
+        for (size_t t = 1; t < terms; t++) {
+            const real *next = x + (size_t)index[t] * inner + begin;
+            const real factor = (real)weight[t];
+            PRAGMA(omp simd)
+            for (size_t k = 0; k < n; k++)
+                sum[k] += factor * next[k];
         }
+        for (size_t k = 0; k < n && inner <= FEW; k++)
+            y[k] = sum[k];
+    }
 }
 
-/* Rows first .. last - 1 of all that y has. */
+/* The same of bytes.  Sums that would not fit, which no mean has, wrap around. */
+INLINE void interpolate_byte_row(uint8_t *y, const uint8_t *x, const int64_t *index, const int32_t *weight,
+                                 size_t terms, size_t inner)
+{
+    for (size_t begin = 0; begin < inner; begin += CHUNK) {
+        const size_t n = smaller(CHUNK, inner - begin);
+        uint32_t sum[CHUNK];
+        PRAGMA(omp simd)
+        for (size_t k = 0; k < n; k++)
+            sum[k] = 1u << (BATTEN_WEIGHT_BITS - 1);
+        for (size_t t = 0; t < terms; t++) {
+            const uint8_t *next = x + (size_t)index[t] * inner + begin;
+            const uint32_t factor = (uint32_t)weight[t];
+            PRAGMA(omp simd)
+            for (size_t k = 0; k < n; k++)
+                sum[k] += factor * next[k];
+        }
+        PRAGMA(omp simd)
+        for (size_t k = 0; k < n; k++) {
+            const int32_t whole = (int32_t)sum[k] >> BATTEN_WEIGHT_BITS;
+            y[begin + k] = (uint8_t)(whole < 0 ? 0 : whole < 255 ? whole : 255);
+        }
+    }
+}
+
+/* Which terms there are: a table of n results for every `share` of the outer axis. */
+struct tables {
+    const int64_t *start, *index;
+    const void *weight;
+    size_t share;
+};
+
+/* Rows `first` to `last` - 1 of all that y has. */
 INLINE void interpolate_rows(void *y, const void *x, struct tables tables, size_t first, size_t last, size_t n,
                              size_t length, size_t inner, int bytes)
 {
     size_t o = first / n, i = first % n;
     const int64_t *start = tables.start + o / tables.share * n;
     for (size_t row = first; row < last; row++) {
-        const int64_t t = start[i];
-        const size_t terms = start[i + 1] > t ? (size_t)(start[i + 1] - t) : 0;
-        for (size_t begin = 0; begin < inner; begin += CHUNK)
-            interpolate_chunk(y, row * inner + begin, x, o * length * inner + begin, tables.index + t,
-                              tables.weight + t, terms, inner, smaller(CHUNK, inner - begin), bytes);
+        const int64_t t = start[i], *const index = tables.index + t;
+        const size_t terms = start[i + 1] > t ? (size_t)(start[i + 1] - t) : 0, image = o * length * inner;
+        if (bytes)
+            interpolate_byte_row((uint8_t *)y + row * inner, (const uint8_t *)x + image, index,
+                                 (const int32_t *)tables.weight + t, terms, inner);
+        else
+            interpolate_row((real *)y + row * inner, (const real *)x + image, index, (const double *)tables.weight + t,
+                            terms, inner);
         if (++i == n) {
             i = 0;
             start = tables.start + ++o / tables.share * n;
@@ -81,8 +98,8 @@ INLINE void interpolate_rows(void *y, const void *x, struct tables tables, size_
     }
 }
 
-INLINE void interpolate_some(void *y, const void *x, struct tables tables, size_t first, size_t last, size_t n,
-                             size_t length, size_t inner, int bytes)
+INLINE void interpolate_any(void *y, const void *x, struct tables tables, size_t first, size_t last, size_t n,
+                            size_t length, size_t inner, int bytes)
 {
     switch (inner) {
     case 1:
@@ -99,16 +116,16 @@ INLINE void interpolate_some(void *y, const void *x, struct tables tables, size_
     }
 }
 
-static void interpolate_reals(real *y, const real *x, struct tables tables, size_t first, size_t last, size_t n,
-                              size_t length, size_t inner)
+static void of_reals(real *y, const real *x, struct tables tables, size_t first, size_t last, size_t n, size_t length,
+                     size_t inner)
 {
-    interpolate_some(y, x, tables, first, last, n, length, inner, 0);
+    interpolate_any(y, x, tables, first, last, n, length, inner, 0);
 }
 
-static void interpolate_uint8(uint8_t *y, const uint8_t *x, struct tables tables, size_t first, size_t last, size_t n,
-                              size_t length, size_t inner)
+static void of_bytes(uint8_t *y, const uint8_t *x, struct tables tables, size_t first, size_t last, size_t n,
+                     size_t length, size_t inner)
 {
-    interpolate_some(y, x, tables, first, last, n, length, inner, 1);
+    interpolate_any(y, x, tables, first, last, n, length, inner, 1);
 }
 
 /* y (outer, n, inner) from x (outer, length, inner); start (tables n + 1), index and weight (terms). */
@@ -118,14 +135,15 @@ void KERNEL(interpolate)(real *y, const real *x, const int64_t *start, const int
     const size_t rows = outer * n;
     const struct tables all = {start, index, weight, outer / tables};
     PARALLEL(2 * rows * inner, for (size_t row = 0; row < rows; row += ROWS)
-        interpolate_reals(y, x, all, row, smaller(row + ROWS, rows), n, length, inner););
+        of_reals(y, x, all, row, smaller(row + ROWS, rows), n, length, inner););
 }
 
 void KERNEL(interpolate_bytes)(uint8_t *y, const uint8_t *x, const int64_t *start, const int64_t *index,
-                               const double *weight, size_t tables, size_t outer, size_t n, size_t length, size_t inner)
+                               const int32_t *weight, size_t tables, size_t outer, size_t n, size_t length,
+                               size_t inner)
 {
     const size_t rows = outer * n;
     const struct tables all = {start, index, weight, outer / tables};
     PARALLEL(2 * rows * inner, for (size_t row = 0; row < rows; row += ROWS)
-        interpolate_uint8(y, x, all, row, smaller(row + ROWS, rows), n, length, inner););
+        of_bytes(y, x, all, row, smaller(row + ROWS, rows), n, length, inner););
 }

@@ -31,9 +31,16 @@ cdef batten_dtype becomes(batten_images *images, cnp.ndarray y, cnp.ndarray x) e
     return t
 
 
+cdef int of_type(cnp.ndarray x, int type) except -1:
+    """An array of one type, in C order."""
+    if cnp.PyArray_TYPE(x) != type or not cnp.PyArray_ISBEHAVED_RO(x):
+        raise TypeError(f"expected an aligned array of {cnp.PyArray_DescrFromType(type)}, got {show(x)}")
+    return contiguous(x)
+
+
 cdef int of_each_image(cnp.ndarray numbers, int type, cnp.ndarray y, cnp.npy_intp columns) except -1:
     """Numbers (count, columns), or (count) for none."""
-    integers_in(numbers, type, False)
+    of_type(numbers, type)
     if numbers.ndim != (2 if columns else 1) or numbers.shape[0] != y.shape[0] \
             or columns and numbers.shape[1] != columns:
         raise ValueError(f"expected {cnp.PyArray_DescrFromType(type)}{[y.shape[0], columns][:2 if columns else 1]} "
@@ -43,7 +50,7 @@ cdef int of_each_image(cnp.ndarray numbers, int type, cnp.ndarray y, cnp.npy_int
 
 cdef int a_pixel(cnp.ndarray fill, int type, cnp.ndarray y) except -1:
     """One number for each channel."""
-    integers_in(fill, type, False)
+    of_type(fill, type)
     if fill.ndim != 1 or fill.shape[0] != y.shape[3]:
         raise ValueError(f"expected a fill for each channel of {show(y)}, got {show(fill)}")
     return disjoint(y, fill)

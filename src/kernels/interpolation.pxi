@@ -1,5 +1,7 @@
 # Interpolation along one axis, by tables of which elements are summed and with which weights.
 
+WEIGHT_BITS = capi.BATTEN_WEIGHT_BITS            # of bytes' whole weights, behind the point
+
 cdef batten_dtype three_axes(cnp.ndarray x) except *:
     """The variant for an array (outer, length, inner) of reals or bytes in C order."""
     cdef batten_dtype t = reals_or_bytes(x)
@@ -13,7 +15,8 @@ def interpolate(cnp.ndarray y not None, cnp.ndarray x not None, cnp.ndarray star
                 cnp.ndarray weight not None):
     """y[:, i] = the sum of weight[t] x[:, index[t]] over t from start[i] to start[i + 1]
 
-    More starts, for m times as many results, are the tables of m equal parts of the first axis.  Bytes are rounded.
+    More starts, for m times as many results, are the tables of m equal parts of the first axis.  Weights of bytes are
+    in int32, and 2^22 of them are one; sums are rounded.
     """
     cdef batten_dtype t = three_axes(x)
     cdef bint bytes = cnp.PyArray_TYPE(x) == cnp.NPY_UINT8
@@ -33,9 +36,9 @@ def interpolate(cnp.ndarray y not None, cnp.ndarray x not None, cnp.ndarray star
     if start.ndim != 1 or not tables or start.shape[0] != tables * n + 1 or outer % tables:
         raise ValueError(f"expected int64[{n + 1}], a start for each element of {show(y)} and an end, or such tables "
                          f"for equal parts, got {show(start)}")
-    if index.ndim != 1 or vector(weight, index.shape[0]) != capi.BATTEN_F64:
-        raise TypeError(f"expected an index and a weight in float64 for each term, got {show(index)} and "
-                        f"{show(weight)}")
+    of_type(weight, cnp.NPY_INT32 if bytes else cnp.NPY_FLOAT64)
+    if index.ndim != 1 or not cnp.PyArray_SAMESHAPE(weight, index):
+        raise ValueError(f"expected an index and a weight for each term, got {show(index)} and {show(weight)}")
     cdef const int64_t *starts = <const int64_t *>cnp.PyArray_DATA(start)
     cdef const int64_t *indices = <const int64_t *>cnp.PyArray_DATA(index)
     found = capi.batten_find_outside(starts, start.shape[0], index.shape[0] + 1, NULL)
@@ -48,12 +51,13 @@ def interpolate(cnp.ndarray y not None, cnp.ndarray x not None, cnp.ndarray star
     disjoint(y, start)
     disjoint(y, index)
     disjoint(y, weight)
-    cdef const double *weights = <const double *>cnp.PyArray_DATA(weight)
+    cdef const void *weights = cnp.PyArray_DATA(weight)
     with nogil:
         if bytes:
             capi.batten_interpolate_bytes(t, <uint8_t *>cnp.PyArray_DATA(y), <const uint8_t *>cnp.PyArray_DATA(x),
-                                          starts, indices, weights, tables, outer, n, x.shape[1], x.shape[2])
+                                          starts, indices, <const int32_t *>weights, tables, outer, n, x.shape[1],
+                                          x.shape[2])
         else:
-            capi.batten_interpolate(t, cnp.PyArray_DATA(y), cnp.PyArray_DATA(x), starts, indices, weights, tables,
-                                    outer, n, x.shape[1], x.shape[2])
+            capi.batten_interpolate(t, cnp.PyArray_DATA(y), cnp.PyArray_DATA(x), starts, indices,
+                                    <const double *>weights, tables, outer, n, x.shape[1], x.shape[2])
     return y

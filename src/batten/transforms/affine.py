@@ -111,6 +111,8 @@ class RandomRotation(Transform):
 
 def room(size: Sequence[int], low: float, high: float) -> tuple[int, int]:
     """The height and the width that an image takes at most, turned by angles from low to high."""
+    if low == high and low % 90 == 0:
+        return (size[0], size[1]) if low % 180 == 0 else (size[1], size[0])
     low, high = min(low, high), max(low, high)
     high = min(high, low + 180)  # after which all is as it was
     lengths = []

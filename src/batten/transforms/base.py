@@ -76,9 +76,7 @@ class Transform:
         if array.ndim not in (3, 4):
             raise ValueError(f"{type(self).__name__} expects {IMAGES}, got {array.dtype}{list(array.shape)}")
         if isinstance(x, Variable) and x.tracked and is_grad_enabled():
-            raise ValueError(
-                f"{type(self).__name__} has no gradient, and expects images that require none; detach() them"
-            )
+            raise ValueError(f"{type(self).__name__} expects images that require no gradient, as it has none")
         return array if array.ndim == 4 else array[None]
 
     def uniform(self, n: int, *columns: int) -> np.ndarray:

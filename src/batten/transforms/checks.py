@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import numbers
-import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,38 +15,42 @@ Fill = float | Sequence[float]  # of all channels, or of each
 BORDERS = ("constant", "edge", "reflect", "symmetric")
 
 
-def a_size(name: str, size: Any) -> Any:
-    """A height and a width, both at least 1: one number stands for two."""
-    given = [size, size] if isinstance(size, numbers.Number) else size
-    if not isinstance(given, Sequence) or len(given) not in (1, 2):
-        raise ValueError(f"{name} expects size as one number or two, (h, w), got {size!r}")
-    given = (given[0], given[-1]) if given[0] is size or len(given) == 1 else given
-    if min(map(operator.index, given)) < 1:
+def whole_numbers(given: Any, *lengths: int) -> list[int] | None:
+    """One whole number or several as a list, if it is of one of these lengths."""
+    found = list(given) if isinstance(given, (tuple, list)) else [given]
+    return found if len(found) in lengths and all(isinstance(n, numbers.Integral) for n in found) else None
+
+
+def a_size(name: str, size: Any) -> Sequence[int]:
+    """A height and a width, both at least 1; one number stands for two."""
+    found = whole_numbers(size, 1, 2)
+    if found is None:
+        raise TypeError(f"{name} expects size as one whole number or two, (h, w), got {size!r}")
+    if min(found) < 1:
         raise ValueError(f"{name} expects a size of at least one pixel, got {size!r}")
-    return given
+    return size if isinstance(size, (tuple, list)) and len(size) == 2 else (found[0], found[0])
 
 
 def a_padding(name: str, padding: Any) -> list[int]:
     """How many pixels left, right, at the top and at the bottom, of one number, two (left and right, top and bottom)
     or four (left, top, right, bottom)."""
-    given = [padding] if isinstance(padding, numbers.Number) else padding
-    if not isinstance(given, (tuple, list)) or len(given) not in (1, 2, 4):
-        raise ValueError(f"{name} expects padding as one, two or four whole numbers, got {padding!r}")
-    given = [operator.index(n) for n in given]
-    left, top, right, bottom = given * (4 // len(given))
+    found = whole_numbers(padding, 1, 2, 4)
+    if found is None:
+        raise TypeError(f"{name} expects padding as one, two or four whole numbers, got {padding!r}")
+    left, top, right, bottom = found * (4 // len(found))
     return [left, right, top, bottom]
 
 
 def a_border(name: str, padding_mode: Any, fill: Fill) -> None:
     if padding_mode not in BORDERS:
         raise ValueError(f"{name} expects padding_mode constant, edge, reflect or symmetric, got {padding_mode!r}")
-    if padding_mode != "constant" and not isinstance(fill, numbers.Number) and len(fill) > 1:  # type: ignore[arg-type]
+    if padding_mode != "constant" and isinstance(fill, Sequence) and len(fill) > 1:
         raise ValueError(f"{name} has a fill for each channel with padding_mode constant only, got {fill}")
 
 
 def a_fill(name: str, fill: Any) -> Fill:
-    given = [fill] if isinstance(fill, numbers.Number) else fill
-    if not isinstance(given, (tuple, list)) or not given or not all(isinstance(n, numbers.Real) for n in given):
+    given = fill if isinstance(fill, (tuple, list)) else [fill]
+    if not given or not all(isinstance(n, numbers.Real) for n in given):
         raise TypeError(f"{name} expects fill as a number, or one for each channel, got {fill!r}")
     return fill
 
@@ -98,7 +101,7 @@ def a_range(name: str, what: str, given: Any) -> Any:
 def some_angles(name: str, what: str, given: Any, *lengths: int) -> list[float]:
     """Angles from the first to the second, and so on; one number n stands for -n to n."""
     if isinstance(given, numbers.Real):
-        if not given >= 0:
+        if not float(given) >= 0:
             raise ValueError(f"{name} expects {what} of at least 0 where it is a single number, got {given}")
-        given = [-given, given]
+        given = [-float(given), float(given)]
     return [float(angle) for angle in some_numbers(name, what, given, *lengths)]

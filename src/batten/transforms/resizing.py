@@ -7,13 +7,12 @@ of its own.  With n results for `length` pixels, these are `length / n` pixels a
     bilinear     of the two beside it, each the more the nearer it is
       antialias  or, where there become fewer, of all that are less than `length / n` away
 
-as in torchvision.  Bytes are rounded after either axis.
+as in torchvision.  Bytes are rounded after either axis, from whole numbers, and so the same on every processor.
 """
 
 from __future__ import annotations
 
 import math
-import numbers
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -30,7 +29,7 @@ from .checks import a_range, a_size, an_interpolation
 __all__ = ["RandomResizedCrop", "Resize"]
 
 
-def tables(begin: Any, length: Any, n: int, interpolation: str, antialias: bool) -> Table:
+def tables(begin: Any, length: Any, n: int, interpolation: str, antialias: bool, dtype: np.dtype) -> Table:
     """The table for n results of each span of an axis, one after the other; spans have a beginning and a length."""
     begin, length = np.reshape(begin, (-1, 1, 1)), np.reshape(length, (-1, 1, 1))
     i = np.arange(n)[:, None]
@@ -51,9 +50,22 @@ def tables(begin: Any, length: Any, n: int, interpolation: str, antialias: bool)
         first = at.astype(np.int64)
         index = np.concatenate([first, np.minimum(first + 1, length - 1)], -1)
         weight = np.concatenate([1 - (at - first), at - first], -1)
+    if dtype == np.uint8:
+        weight = whole(weight)
     used = weight != 0
     start = np.concatenate([[0], np.cumsum(used.sum(-1))])
     return start, (index + begin)[used], weight[used]
+
+
+def whole(weight: np.ndarray) -> np.ndarray:
+    """Weights (spans, n, terms) of bytes as whole numbers of 2^-22.
+
+    They are rounded to as many bits as PyTorch's have, whose sums are therefore the same: to those that fit into 16
+    bits with a sign, for the largest weight of a span.
+    """
+    largest = weight.max((1, 2), keepdims=True)
+    bits = np.minimum(np.ceil(np.log2((2**15 - 0.5) / largest)) - 1, kernels.WEIGHT_BITS).astype(np.int64)
+    return (np.floor(weight * 2.0**bits + 0.5) * 2.0 ** (kernels.WEIGHT_BITS - bits)).astype(np.int32)
 
 
 def resized(
@@ -61,11 +73,12 @@ def resized(
 ) -> np.ndarray:
     """Spans of rows and of columns of images (N, C, H, W), for each or for all, brought to a size."""
     x = channels_last(images)
-    for axis, ((begin, length), n) in enumerate(zip(spans, map(operator.index, size), strict=True), 1):
+    for axis in (2, 1):  # in this order, as PyTorch rounds bytes after the first as well
+        (begin, length), n = spans[axis - 1], operator.index(size[axis - 1])
         outer, inner = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
         y = kernels.empty((*x.shape[:axis], n, *x.shape[axis + 1 :]), x.dtype)
         if len(x):
-            table = tables(begin, length, n, interpolation, antialias)
+            table = tables(begin, length, n, interpolation, antialias, x.dtype)
             kernels.interpolate(y.reshape(outer, n, inner), x.reshape(outer, x.shape[axis], inner), *table)
         x = y
     return channels_first(x)
@@ -98,19 +111,17 @@ class Resize(Transform):
         antialias: bool | None = True,
     ) -> None:
         super().__init__()
-        if max_size is not None:
-            max_size = operator.index(max_size)
-        if size is None:
-            if max_size is None or max_size < 1:
-                raise ValueError(f"Resize expects a max_size of at least 1 where size is None, got {max_size}")
-            self.size = None
-        else:
-            both = a_size("Resize", size)
-            self.size = [size] if isinstance(size, numbers.Number) else list(size)
+        least = 1
+        self.size: list[int] | None = None
+        if size is not None:
+            least = a_size("Resize", size)[0] + 1
+            self.size = list(size) if isinstance(size, Sequence) else [size]
             if max_size is not None and len(self.size) == 2:
-                raise ValueError(f"Resize has a max_size with a size for the shorter side or None, got {size}")
-            if max_size is not None and max_size <= both[0]:
-                raise ValueError(f"Resize expects max_size above size, got {max_size} and {size}")
+                raise ValueError(f"Resize has no max_size with a height and a width, got {max_size} and {size}")
+        if max_size is None and size is None:
+            raise ValueError("Resize expects a size, or a max_size, got neither")
+        if max_size is not None and operator.index(max_size) < least:
+            raise ValueError(f"Resize expects a max_size of at least {least} with size={size}, got {max_size}")
         self.interpolation = an_interpolation("Resize", interpolation)
         self.max_size = max_size
         self.antialias = antialias
@@ -124,16 +135,14 @@ class Resize(Transform):
         return resized(images, [(0, height), (0, width)], size, self.interpolation, bool(self.antialias))
 
     def _size_for(self, height: int, width: int) -> Sequence[int]:
-        if self.size is not None and len(self.size) == 2:
+        if self.size and len(self.size) == 2:
             return self.size
         short, long = sorted((height, width))
-        if self.size is None:
-            sides = [int(self.max_size * short / long), self.max_size]  # type: ignore[operator]
-        else:
-            sides = [self.size[0], int(self.size[0] * long / short)]
-            if self.max_size is not None and sides[1] > self.max_size:
-                sides = [int(self.max_size * sides[0] / sides[1]), self.max_size]
-        return sides[::-1] if width <= height else sides
+        if self.size:
+            short, long = self.size[0], int(self.size[0] * long / short)
+        if self.max_size and (not self.size or long > self.max_size):
+            short, long = int(self.max_size * short / long), self.max_size
+        return (long, short) if width <= height else (short, long)
 
 
 class RandomResizedCrop(Transform):
