@@ -249,10 +249,10 @@ def test_parts_of_random_size(rng):
     assert (tops >= 0).all() and (tops + heights <= 200).all() and (lefts >= 0).all() and (lefts + widths <= 300).all()
     places = tops[heights < 200] / (200 - heights[heights < 200])
     assert abs(places.mean() - 0.5) < 0.01 and places.min() == 0 and places.max() == 1
-    (tops, heights), (lefts, widths) = crop.draw(np.empty((2, 1, 10, 100), np.uint8))
-    assert (tops == 0).all() and (heights == 10).all() and (lefts == 43).all() and (widths == 13).all()
-    (tops, heights), (lefts, widths) = crop.draw(np.empty((2, 1, 100, 10), np.uint8))
-    assert (tops == 43).all() and (heights == 13).all() and (lefts == 0).all() and (widths == 10).all()
+    (tops, heights), (lefts, widths) = crop.draw(np.empty((2, 1, 10, 1000), np.uint8))
+    assert (tops == 0).all() and (heights == 10).all() and (lefts == 493).all() and (widths == 13).all()
+    (tops, heights), (lefts, widths) = crop.draw(np.empty((2, 1, 1000, 10), np.uint8))
+    assert (tops == 493).all() and (heights == 13).all() and (lefts == 0).all() and (widths == 10).all()
 
 
 # ---- pixels that are turned ----
@@ -311,8 +311,9 @@ def assert_sampled(got, image, inverse, interpolation, fill):
     if interpolation == "nearest":
         np.testing.assert_array_equal(got[:, ~unsure], expected[:, ~unsure].astype(got.dtype))
         return
+    # Places are numbers up to 30 that come from other roundings, and values change by up to 4 from pixel to pixel.
     difference = abs(got.astype(np.float64) - expected)
-    assert difference.max() <= (1 if got.dtype == np.uint8 else 64 * np.finfo(got.dtype).eps)
+    assert difference.max() <= (1 if got.dtype == np.uint8 else 30 * 4 * 4 * np.finfo(got.dtype).eps)
     assert got.dtype != np.uint8 or (difference > 0).mean() < 0.01
 
 
