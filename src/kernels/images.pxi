@@ -82,7 +82,7 @@ def crop(cnp.ndarray y not None, cnp.ndarray x not None, cnp.ndarray corners not
 
 def affine_nearest(cnp.ndarray y not None, cnp.ndarray x not None, cnp.ndarray matrices not None,
                    cnp.ndarray fill not None):
-    """y[n][i, j] = the pixel of x[n] nearest to row d j + e i + f, column a j + b i + c; (a b c d e f) is matrices[n]"""
+    """y[n][i, j] = the pixel of x[n] nearest to row d j + e i + f, column a j + b i + c; (a b c d e f): matrices[n]"""
     cdef batten_images images
     becomes(&images, y, x)
     of_each_image(matrices, cnp.NPY_FLOAT64, y, 6)
