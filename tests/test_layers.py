@@ -22,7 +22,7 @@ FLOORS = [
     ["random"],
     ["tensor"],
     ["nn"],
-    ["optim", "serialization", "regularization"],
+    ["optim", "serialization", "regularization", "transforms"],
     ["models", "datasets", "inspect", "prediction", "preprocessing"],
     ["training", "benchmark"],
     ["cli"],

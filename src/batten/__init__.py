@@ -10,6 +10,7 @@ from . import nn as nn
 from . import optim as optim
 from . import preprocessing as preprocessing
 from . import regularization as regularization
+from . import transforms as transforms
 from ._kernels import empty_cache as empty_cache
 from ._kernels import get_num_threads as get_num_threads
 from ._kernels import memory_stats as memory_stats
