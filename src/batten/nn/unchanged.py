@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 __all__: list[str] = []
 
 
+def generators(model: Module) -> list[Generator]:
+    """What a model draws from: the default generator, and its modules' own."""
+    own = [v for module in model.modules() for v in vars(module).values() if isinstance(v, Generator)]
+    return [default_generator, *own]
+
+
 @contextmanager
 def unchanged(model: Module) -> Iterator[None]:
     """Puts back what a model is when the block ends, also by an exception.
@@ -26,8 +32,7 @@ def unchanged(model: Module) -> Iterator[None]:
     default generator and of the modules' own.  What an attribute refers to beside these, such as a list of the user's
     own, is not looked into.
     """
-    own = [v for module in model.modules() for v in vars(module).values() if isinstance(v, Generator)]
-    states = [(generator, generator.get_state()) for generator in (default_generator, *own)]
+    states = [(generator, generator.get_state()) for generator in generators(model)]
     modules = [(module, vars(copy(module))) for module in model.modules()]
     tensors = [*model.parameters(), *model.buffers()]
     tensors += [x.gradient for x in tensors if x.gradient is not None]
