@@ -24,6 +24,7 @@ FLOORS = [
     ["nn"],
     ["optim", "serialization", "regularization"],
     ["models", "datasets", "inspect", "prediction"],
+    ["callbacks", "checkpoint", "fit", "history", "metrics", "reuse", "run"],
     ["training", "benchmark"],
     ["cli"],
     ["__main__"],
