@@ -23,7 +23,7 @@ FLOORS = [
     ["tensor"],
     ["nn"],
     ["optim", "serialization", "regularization"],
-    ["models", "datasets", "inspect", "prediction"],
+    ["models", "datasets", "inspect", "prediction", "preprocessing"],
     ["callbacks", "checkpoint", "fit", "history", "metrics", "reuse", "run"],
     ["training", "benchmark"],
     ["cli"],

@@ -9,6 +9,7 @@ from . import metrics as metrics
 from . import models as models
 from . import nn as nn
 from . import optim as optim
+from . import preprocessing as preprocessing
 from . import regularization as regularization
 from ._kernels import empty_cache as empty_cache
 from ._kernels import get_num_threads as get_num_threads
