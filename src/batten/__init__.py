@@ -35,6 +35,7 @@ from .operations import *
 from .precision import *
 from .prediction import *
 from .random import *
+from .serialization import CheckpointError as CheckpointError
 from .serialization import load as load
 from .serialization import save as save
 from .tensor import *

@@ -4,7 +4,7 @@ It is a dict, written by `batten.save` and read by `batten.load`:
 
     model, optimizer    their state_dicts
     scheduler           its own, or None
-    generators          the states of the default generator, and of those that the model's modules have of their own
+    rng, generators     the state of the default generator, and the `generators_state` of the model
     loaders             the state_dicts of the loaders that are learned from and validated with; None of one without
     callbacks           [name of the class, state_dict] of each that has one
     history             all steps and epochs so far, which also say where in an epoch it is
@@ -25,6 +25,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import serialization
+from .nn.generators import generators_state, load_generators_state
+from .random import get_rng_state, set_rng_state
+from .serialization import CheckpointError
 
 if TYPE_CHECKING:
     from .run import Run
@@ -36,7 +39,8 @@ def state(run: Run) -> dict[str, Any]:
     """All that a run depends on.  Its tensors are those of the run: later steps change them."""
     return {
         **run.parts(),
-        "generators": [generator.get_state() for generator in run.generators],
+        "rng": get_rng_state(),
+        "generators": generators_state(run.model),
         "loaders": places(run.loaders),
         "callbacks": [
             [type(callback).__name__, found] for callback in run.callbacks if (found := callback.state_dict())
@@ -57,13 +61,14 @@ def save(run: Run, path: str | os.PathLike[str]) -> None:
 def resume(run: Run, source: dict[str, Any] | str | os.PathLike[str]) -> None:
     """Puts a run where another one was: `source` is its state, a file of it, or the folder of a `Checkpoint`.
 
-    FileNotFoundError if there is none; ValueError if it is something else, or of a run that was called otherwise.
+    FileNotFoundError if there is none; CheckpointError if it is something else; ValueError if it is that of a run that
+    was called otherwise.
     """
     if not isinstance(source, dict):
         source = serialization.load(newest(source) if os.path.isdir(source) else source)
     if not isinstance(source, dict) or (missing := KEYS - set(source)):
         what = f"it has no {', '.join(sorted(missing))}" if isinstance(source, dict) else "it is no dict"
-        raise ValueError(f"cannot resume from what is not the state of a run: {what}")
+        raise CheckpointError(f"cannot resume from what is not the state of a run: {what}")
     if source["reuse"] != run.reuse:
         raise ValueError(f"cannot resume a run of reuse_validation={source['reuse']!r} with {run.reuse!r}")
     callbacks = paired(run, source["callbacks"])
@@ -74,12 +79,12 @@ def resume(run: Run, source: dict[str, Any] | str | os.PathLike[str]) -> None:
     for callback, found in callbacks:
         callback.load_state_dict(found)
     # Last of all, as what is above may have drawn.
-    for generator, found in zip(run.generators, source["generators"], strict=True):
-        generator.set_state(found)
+    load_generators_state(run.model, source["generators"])
+    set_rng_state(source["rng"])
 
 
 KEYS = {
-    *("model", "optimizer", "scheduler", "generators", "loaders", "callbacks", "history"),
+    *("model", "optimizer", "scheduler", "rng", "generators", "loaders", "callbacks", "history"),
     *("reuse", "initial", "phase", "stopped"),
 }
 

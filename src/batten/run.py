@@ -29,11 +29,11 @@ from .history import History
 from .inspect.nonfinite import first_not_finite
 from .metrics import Metrics, evaluate, means, measured
 from .nn import Module
-from .nn.unchanged import generators
+from .nn.generators import named_generators
 from .nn.utils import clip_grad_norm_
 from .optim import Optimizer
 from .optim.lr_scheduler import ReduceLROnPlateau
-from .random import Generator
+from .random import default_generator
 from .tensor import Tensor
 
 __all__ = ["Run"]
@@ -69,7 +69,7 @@ class Run:
     monitor: str = "loss"  # the column that ReduceLROnPlateau follows
 
     def __post_init__(self) -> None:
-        self.generators: list[Generator] = generators(self.model)
+        self.generators = [default_generator, *[generator for _, generator in named_generators(self.model)]]
         self.asked_to_end = threading.Event()
 
     @property
