@@ -803,7 +803,9 @@ def test_what_cannot_be_resumed(tmp_path):
     with pytest.raises(FileNotFoundError):
         small(resume=tmp_path / "nowhere")
     batten.save({"model": {}}, tmp_path / "other")
-    with pytest.raises(batten.CheckpointError, match="not the state of a run: it has no callbacks, generators, history, initial, "):
+    with pytest.raises(
+        batten.CheckpointError, match="not the state of a run: it has no callbacks, generators, history, initial, "
+    ):
         small(resume=tmp_path / "other")
     batten.save([1], tmp_path / "other")
     with pytest.raises(ValueError, match="it is no dict"):
