@@ -67,19 +67,7 @@ class Transform:
         return as_it_came(x, images), y
 
     def _batch(self, x: Any) -> np.ndarray:
-        """One image or several as an array (N, C, H, W)."""
-        array = x.array if isinstance(x, Variable) else x
-        if not isinstance(array, np.ndarray):
-            raise TypeError(f"{type(self).__name__} expects {IMAGES}, got {type(x).__name__}")
-        if array.dtype not in TYPES:
-            raise TypeError(f"{type(self).__name__} expects {IMAGES}, got {array.dtype}{list(array.shape)}")
-        if array.ndim not in (3, 4):
-            raise ValueError(f"{type(self).__name__} expects {IMAGES}, got {array.dtype}{list(array.shape)}")
-        if isinstance(x, Variable) and x.tracked and is_grad_enabled():
-            raise ValueError(
-                f"{type(self).__name__} has no gradient, and expects images that require none; detach() them"
-            )
-        return array if array.ndim == 4 else array[None]
+        return as_batch(type(self).__name__, x)
 
     def uniform(self, n: int, *columns: int) -> np.ndarray:
         """Numbers in [0, 1) for n images, in float64 (n, *columns): one draw."""
@@ -96,6 +84,20 @@ class Transform:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.extra_repr()})"
+
+
+def as_batch(name: str, x: Any) -> np.ndarray:
+    """One image or several as an array (N, C, H, W)."""
+    array = x.array if isinstance(x, Variable) else x
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"{name} expects {IMAGES}, got {type(x).__name__}")
+    if array.dtype not in TYPES:
+        raise TypeError(f"{name} expects {IMAGES}, got {array.dtype}{list(array.shape)}")
+    if array.ndim not in (3, 4):
+        raise ValueError(f"{name} expects {IMAGES}, got {array.dtype}{list(array.shape)}")
+    if isinstance(x, Variable) and x.tracked and is_grad_enabled():
+        raise ValueError(f"{name} has no gradient, and expects images that require none; detach() them")
+    return array if array.ndim == 4 else array[None]
 
 
 def as_it_came(x: Any, result: Any) -> Any:
