@@ -93,7 +93,9 @@ def test_adjustments_against_torchvision(step, channels, rng):
             got = FUNCTIONS[step](x, factor)
             assert got.dtype == theirs.dtype
             apart = np.abs(got.astype(np.float64) - theirs)
-            assert apart.max() <= (1 if kind == "uint8" else 1e-6), (kind, factor, apart.max())
+            # Theirs goes through float32 for a hue in float64, whose rounding errors alone are up to 1.1e-6.
+            most = 1 if kind == "uint8" else 2e-6 if (kind, step) == ("float64", HUE) else 1e-6
+            assert apart.max() <= most, (kind, factor, apart.max())
             if kind == "uint8":
                 assert (apart > 0).mean() < 0.02, (factor, (apart > 0).mean())
 

@@ -397,8 +397,8 @@ class ToDtype(Transform):
     TypeError for another type.
 
     >>> import batten
-    >>> ToDtype(batten.float32, scale=True)(np.array([[[0, 51, 255]]], np.uint8))
-    array([[[0. , 0.2, 1. ]]], dtype=float32)
+    >>> ToDtype(batten.float32, scale=True)(np.array([[[0, 255]]], np.uint8))
+    array([[[0., 1.]]], dtype=float32)
     >>> ToDtype(batten.uint8, scale=True)(np.array([[[0.2, 0.5, 2.0]]]))
     array([[[ 51, 127, 255]]], dtype=uint8)
     """
