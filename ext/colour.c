@@ -36,7 +36,7 @@ void KERNEL(to_bytes)(uint8_t *y, const real *x, size_t n, double scale)
         const size_t end = smaller(n, (block + 1) * BLOCK);
         PRAGMA(omp simd)
         for (size_t i = block * BLOCK; i < end; i++)
-            put(y, i, level_of(s * x[i]), 1);
+            put(y, i, kept(s * x[i], 1), 1);
     });
 }
 
@@ -54,7 +54,7 @@ INLINE void add_colour(void *y, const void *x, const double *colour, size_t firs
         PRAGMA(omp simd)
         for (size_t j = 0; j < count; j++) {
             const real value = element(x, at + j, bytes) + added[j];
-            put(y, at + j, bytes ? level_of(value) : value, bytes);
+            put(y, at + j, bytes ? kept(value, 1) : value, bytes);
         }
     }
 }
@@ -116,7 +116,7 @@ INLINE real grey_of(plane *x, size_t p, const struct kind k)
     if (k.channels == 1)
         return x[0][p];
     const real grey = (real)0.2989 * x[0][p] + (real)0.587 * x[1][p] + (real)0.114 * x[2][p];
-    return k.bytes ? level_of(grey) : grey;
+    return k.bytes ? (real)(int32_t)grey : grey;
 }
 
 INLINE void brighten(plane *x, size_t n, real f, const struct kind k)
@@ -150,14 +150,15 @@ INLINE void saturate(plane *x, size_t n, real f, real g, const struct kind k)
 /* The greater one, or NaN if one is. */
 INLINE real most(real a, real b)
 {
-    return a > b || a != a ? a : b;
+    const real greater = a > b ? a : b;
+    return a != a ? a : greater;
 }
 
 /* Of an angle less than a circle too small or too large, in circles. */
 INLINE real within_circle(real h)
 {
-    h = h < 0 ? h + 1 : h;
-    return h < 1 ? h : h - 1;
+    h += h < 0;
+    return h - (h >= 1);
 }
 
 /* With the greatest channel v and the least one p, a pixel's hue h is where it stands on a circle of length 6, which
@@ -165,7 +166,7 @@ INLINE real within_circle(real h)
  * and linear between: q where it falls, t where it rises. */
 INLINE void turn_hue(plane *x, size_t n, real turn, const struct kind k)
 {
-    const real in = k.bytes ? (real)(1 / 255.) : 1, out = k.bytes ? (real)255.999 : 1;
+    const real in = k.bytes ? (real)(1 / 255.) : 1;
     PRAGMA(omp simd)
     for (size_t i = 0; i < n; i++) {
         const real r = x[0][i] * in, g = x[1][i] * in, b = x[2][i] * in;
@@ -175,13 +176,26 @@ INLINE void turn_hue(plane *x, size_t n, real turn, const struct kind k)
         real h = v == r ? from_b - from_g : v == g ? from_r + 2 - from_b : from_g + 4 - from_r;
         h = within_circle(h * (real)(1 / 6.) + 1);
         h = 6 * within_circle(h + turn);
-        const real sixth = (real)(int32_t)(h > 0 ? h : 0), part = s * (h - sixth);
+        const real sixth = (real)((h >= 1) + (h >= 2) + (h >= 3) + (h >= 4) + (h >= 5)), part = s * (h - sixth);
         const real p = kept((1 - s) * v, 0), q = kept((1 - part) * v, 0), t = kept((part + (1 - s)) * v, 0);
         for (size_t c = 0; c < COLOURS; c++) {
-            const real pure = (real)(2 * c), away = sixth < pure ? sixth - pure + 6 : sixth - pure;
-            const real turned = out * (away < 1 || away > 4 ? v : away < 2 ? q : away < 4 ? p : t);
-            x[c][i] = k.bytes ? level_of(turned) : turned;
+            const real pure = (real)(2 * c), away = sixth - pure + (sixth < pure ? 6 : 0);
+            real turned = away < 4 ? p : t;
+            turned = away < 2 ? q : turned;
+            turned = away < 1 ? v : turned;
+            turned = away < 5 ? turned : v;
+            x[c][i] = k.bytes ? kept((real)255.999 * turned, 1) : turned;
         }
+    }
+}
+
+/* Bytes are whole between the steps.  This loop is by itself because GCC does not vectorize it with a limit before. */
+INLINE void cut_off(plane *x, size_t n, const struct kind k)
+{
+    for (size_t c = 0; c < k.channels; c++) {
+        PRAGMA(omp simd)
+        for (size_t p = 0; p < n; p++)
+            x[c][p] = (real)(int32_t)x[c][p];
     }
 }
 
@@ -196,6 +210,8 @@ INLINE void take_step(plane *x, size_t n, int step, double factor, real mean, co
         saturate(x, n, f, rest, k);
     else if (k.channels == COLOURS)
         turn_hue(x, n, f, k);
+    if (k.bytes)
+        cut_off(x, n, k);
 }
 
 /* Takes the steps from `begin` to `end`; returns the sum of grey if others follow. */

@@ -18,6 +18,7 @@ INLINE real element(const void *x, size_t i, const int bytes)
     return bytes ? (real)((const uint8_t *)x)[i] : ((const real *)x)[i];
 }
 
+/* Of bytes, a value loses its fraction. */
 INLINE void put(void *y, size_t i, real value, const int bytes)
 {
     if (bytes)
@@ -26,16 +27,15 @@ INLINE void put(void *y, size_t i, real value, const int bytes)
         ((real *)y)[i] = value;
 }
 
-/* The level of a byte that a number is cut off to; 0 for NaN. */
-INLINE real level_of(real x)
-{
-    return (real)(int32_t)(x > 0 ? x < 255 ? x : 255 : 0);
-}
-
-/* Cut off to what there is between black and white; a real NaN stays one. */
+/* The nearest value from black to white.  NaN stays what it is, but of bytes, which have none, it is black. */
 INLINE real kept(real x, const int bytes)
 {
-    return bytes ? level_of(x) : x < 0 ? 0 : x > 1 ? 1 : x;
+    const real white = bytes ? 255 : 1;
+    if (bytes)
+        x = x > 0 ? x : 0;
+    else
+        x = x < 0 ? 0 : x;
+    return x > white ? white : x;
 }
 
 #endif
