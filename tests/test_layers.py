@@ -23,7 +23,7 @@ FLOORS = [
     ["tensor"],
     ["nn"],
     ["optim", "serialization", "regularization", "transforms"],
-    ["models", "datasets", "inspect", "prediction"],
+    ["models", "datasets", "inspect", "prediction", "preprocessing"],
     ["training", "benchmark"],
     ["cli"],
     ["__main__"],

@@ -12,7 +12,7 @@ import pytest
 import batten
 from batten import transforms
 from batten.random import Generator
-from batten.transforms.colour import adjust_brightness, adjust_contrast, adjust_hue, adjust_saturation
+from batten.transforms.functional import adjust_brightness, adjust_contrast, adjust_hue, adjust_saturation
 from cases.colour import BRIGHTNESS, CONTRAST, HUE, SATURATION, jittered
 from trials import trials
 

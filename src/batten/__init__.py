@@ -8,6 +8,7 @@ from . import inspect as inspect
 from . import models as models
 from . import nn as nn
 from . import optim as optim
+from . import preprocessing as preprocessing
 from . import regularization as regularization
 from . import transforms as transforms
 from ._kernels import empty_cache as empty_cache
@@ -26,6 +27,7 @@ from .operations import *
 from .precision import *
 from .prediction import *
 from .random import *
+from .serialization import CheckpointError as CheckpointError
 from .serialization import load as load
 from .serialization import save as save
 from .tensor import *

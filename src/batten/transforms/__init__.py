@@ -7,8 +7,10 @@ GaussianNoise                       noise
 Normalize, ToDtype, ToFloat         values of another mean and deviation, or of another type
 MixUp, CutMix                       two images in one, and labels in between
 RandomErasing                       images that a part is missing of
+functional                          what is done to colours, by given factors
 """
 
+from . import functional as functional
 from .base import Transform as Transform
 from .colour import ColorJitter as ColorJitter
 from .colour import GaussianNoise as GaussianNoise

@@ -80,8 +80,7 @@ class Mixing(Transform):
     def _targets(self, labels: np.ndarray, share: float) -> np.ndarray:
         """(N, classes): share of an image's own label, and the rest of the one's before it."""
         if labels.ndim == 1:
-            targets = np.zeros((len(labels), self.num_classes), np.float32)  # type: ignore[arg-type]
-            targets[np.arange(len(labels)), labels] = 1
+            targets = (labels[:, None] == np.arange(self.num_classes or 0)).astype(np.float32)
         else:
             targets = labels if labels.dtype.kind == "f" else labels.astype(np.float32)
         return np.roll(targets, 1, axis=0) * targets.dtype.type(1 - share) + targets * targets.dtype.type(share)
@@ -157,7 +156,7 @@ class CutMix(Mixing):
 TRIALS = 10  # of a box's size
 
 
-def between(limits: Sequence[float], u: np.ndarray) -> np.ndarray:
+def between(limits: Any, u: np.ndarray) -> np.ndarray:
     return limits[0] + (limits[1] - limits[0]) * u
 
 
