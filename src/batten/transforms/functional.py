@@ -1,4 +1,4 @@
-"""`transforms.functional`: what transforms do, with given factors.  These functions are written beside their transforms."""
+"""`transforms.functional`: what transforms do, by given factors.  The functions are written beside the transforms."""
 
 from .colour import adjust_brightness as adjust_brightness
 from .colour import adjust_contrast as adjust_contrast
