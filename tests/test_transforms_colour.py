@@ -547,6 +547,6 @@ def test_normalize_refuses(rng):
 
 def test_tensors_that_require_gradients_are_refused():
     x = batten.zeros(1, 3, 2, 2, requires_grad=True)
-    with pytest.raises(ValueError, match="no gradient"):
+    with pytest.raises(ValueError, match="require no gradient"):
         transforms.ToDtype(batten.float64)(x)
     assert transforms.ToDtype(batten.float64)(x.detach()).dtype == batten.float64

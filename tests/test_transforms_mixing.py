@@ -319,7 +319,7 @@ def test_erasing_refuses(rng):
         ({"scale": (0.5, 0.1)}, ValueError),
         ({"scale": (-0.1, 0.5)}, ValueError),
         ({"scale": (0.1, 1.5)}, ValueError),
-        ({"scale": 0.5}, ValueError),
+        ({"scale": 0.5}, TypeError),
         ({"ratio": (2, 1)}, ValueError),
         ({"ratio": (0, 1)}, ValueError),
         ({"value": "noise"}, ValueError),
@@ -328,10 +328,10 @@ def test_erasing_refuses(rng):
     ):
         with pytest.raises(kind, match="RandomErasing expects"):
             transforms.RandomErasing(**options)
-    with pytest.raises(ValueError, match="each of 3 channels or one"):
+    with pytest.raises(ValueError, match="a value for each of 3 channels"):
         transforms.RandomErasing(value=(1, 2))(images(rng, "float32"))
     for value in (256, -1, math.nan):
-        with pytest.raises(ValueError, match="from 0 to 255"):
+        with pytest.raises(ValueError, match="a value from 0 to 255"):
             transforms.RandomErasing(value=value)(images(rng, "uint8"))
 
 

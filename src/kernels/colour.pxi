@@ -6,11 +6,9 @@ cdef bint of_bytes(cnp.ndarray x) noexcept nogil:
 
 cdef batten_dtype image(cnp.ndarray x) except *:
     """The element type in which an image is computed."""
-    if not of_bytes(x) and cnp.PyArray_TYPE(x) != cnp.NPY_FLOAT32 and cnp.PyArray_TYPE(x) != cnp.NPY_FLOAT64 \
-            or not cnp.PyArray_ISBEHAVED_RO(x):
-        raise TypeError(f"expected an aligned array of uint8, float32 or float64, got {show(x)}")
+    cdef batten_dtype t = reals_or_bytes(x)
     contiguous(x)
-    return capi.BATTEN_F64 if cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT64 else capi.BATTEN_F32
+    return t
 
 
 cdef batten_dtype image_over(cnp.ndarray y, cnp.ndarray x) except *:

@@ -96,8 +96,13 @@ def as_batch(name: str, x: Any) -> np.ndarray:
     if array.ndim not in (3, 4):
         raise ValueError(f"{name} expects {IMAGES}, got {array.dtype}{list(array.shape)}")
     if isinstance(x, Variable) and x.tracked and is_grad_enabled():
-        raise ValueError(f"{name} has no gradient, and expects images that require none; detach() them")
+        raise ValueError(f"{name} expects images that require no gradient, as it has none")
     return array if array.ndim == 4 else array[None]
+
+
+def between(limits: Any, u: np.ndarray) -> np.ndarray:
+    """Numbers of [0, 1) as ones between two limits."""
+    return limits[0] + (limits[1] - limits[0]) * u
 
 
 def as_it_came(x: Any, result: Any) -> Any:

@@ -17,7 +17,7 @@ from .. import dtypes
 from ..autograd import Variable
 from ..nn.layout import channels_first, channels_last
 from ..random import Generator, next_draw
-from .base import Transform, as_batch, as_it_came
+from .base import Transform, as_batch, as_it_came, between
 
 __all__ = [
     "ColorJitter",
@@ -158,8 +158,8 @@ class ColorJitter(Transform):
         u = self.uniform(len(images), 2, len(NAMES))
         ranges = [getattr(self, name) for name in NAMES]
         asked = np.array([step for step, limits in enumerate(ranges) if limits], np.uint8)
-        low, high = np.array([limits for limits in ranges if limits]).reshape(-1, 2).T
-        factors = np.minimum(low + (high - low) * u[:, 0, asked], high)
+        limits = np.array([limits for limits in ranges if limits]).reshape(-1, 2).T
+        factors = np.minimum(between(limits, u[:, 0, asked]), limits[1])
         order = np.argsort(u[:, 1, asked], axis=1)
         return jittered("ColorJitter", images, asked[order], np.take_along_axis(factors, order, axis=1))
 

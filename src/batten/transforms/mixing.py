@@ -16,7 +16,8 @@ from .. import _kernels as kernels
 from ..autograd import Variable, wrap
 from ..nn.layout import channels_first, channels_last
 from ..random import Generator, next_draw
-from .base import Transform
+from .base import Transform, between
+from .checks import a_pixel, a_probability, a_range, some_numbers
 from .colour import InPlace
 
 __all__ = ["CutMix", "MixUp", "RandomErasing"]
@@ -156,10 +157,6 @@ class CutMix(Mixing):
 TRIALS = 10  # of a box's size
 
 
-def between(limits: Any, u: np.ndarray) -> np.ndarray:
-    return limits[0] + (limits[1] - limits[0]) * u
-
-
 class RandomErasing(InPlace):
     """Images that a box is erased of, with probability p (Zhong et al. 2017, "Random Erasing"; "Cutout": DeVries and
     Taylor 2017).
@@ -191,17 +188,15 @@ class RandomErasing(InPlace):
         generator: Generator | None = None,
     ) -> None:
         super().__init__(generator=generator)
-        if not 0 <= p <= 1:
-            raise ValueError(f"RandomErasing expects a probability between 0 and 1, got {p}")
-        if not (isinstance(scale, Sequence) and len(scale) == 2 and 0 <= scale[0] <= scale[1] <= 1):
-            raise ValueError(f"RandomErasing expects a scale (least, most) within 0 and 1, got {scale!r}")
-        if not (isinstance(ratio, Sequence) and len(ratio) == 2 and 0 < ratio[0] <= ratio[1] < math.inf):
-            raise ValueError(f"RandomErasing expects a ratio (least, most) above 0, got {ratio!r}")
+        least, most = some_numbers("RandomErasing", "scale", scale, 2)
+        if not 0 <= least <= most <= 1:
+            raise ValueError(f"RandomErasing expects scale as (min, max) within 0 and 1, got {scale}")
         if not isinstance(value, (int, float, Sequence)):
             raise TypeError(f"RandomErasing expects numbers or 'random' as value, got {value!r}")
         if isinstance(value, str) and value != "random":
             raise ValueError(f"RandomErasing expects numbers or 'random' as value, got {value!r}")
-        self.p, self.scale, self.ratio = p, tuple(scale), tuple(ratio)
+        self.p = a_probability("RandomErasing", p)
+        self.scale, self.ratio = tuple(scale), tuple(a_range("RandomErasing", "ratio", ratio))
         self.value = value if isinstance(value, str) else [float(v) for v in np.atleast_1d(value)]
         self.inplace = inplace
 
@@ -226,18 +221,9 @@ class RandomErasing(InPlace):
     def _filling(self, x: np.ndarray) -> np.ndarray:
         """What is put into boxes: as much as there are images, or a row for all of them."""
         if isinstance(self.value, list):
-            return row_of(x, self.value)
+            colour = a_pixel("RandomErasing", self.value, channels_first(x), x.dtype, "value")
+            return np.tile(colour, x.shape[2]).reshape(1, 1, *x.shape[2:])
         if x.dtype == np.uint8:
             words = kernels.empty((-(-x.size // 8),), np.dtype(np.uint64))
             return kernels.bits(words, *next_draw(self.generator)).view(np.uint8)[: x.size].reshape(x.shape)
         return kernels.normal(kernels.empty(x.shape, x.dtype), 0, 1, *next_draw(self.generator))
-
-
-def row_of(x: np.ndarray, value: list[float]) -> np.ndarray:
-    """A row of pixels of one colour, as long as those of x."""
-    width, channels = x.shape[2:]
-    if len(value) not in (1, channels):
-        raise ValueError(f"RandomErasing expects a value for each of {channels} channels or one, got {value}")
-    if x.dtype == np.uint8 and not all(0 <= v <= 255 for v in value):
-        raise ValueError(f"RandomErasing expects values from 0 to 255 for images of uint8, got {value}")
-    return np.broadcast_to(np.array(value), (1, 1, width, channels)).astype(x.dtype, order="C")
