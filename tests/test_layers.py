@@ -24,6 +24,7 @@ FLOORS = [
     ["nn"],
     ["optim", "serialization", "regularization", "transforms"],
     ["models", "datasets", "inspect", "prediction", "preprocessing"],
+    ["callbacks", "checkpoint", "fit", "history", "metrics", "reuse", "run"],
     ["training", "benchmark"],
     ["cli"],
     ["__main__"],
