@@ -13,11 +13,8 @@
  *
  * Places are computed in double, and this file is compiled without fused multiply-add, so that every processor takes
  * the same pixels. */
-#include "kernel.h"
+#include "image.h"
 #include <string.h>
-
-/* Compiled for each common size of a pixel, by a constant argument. */
-#define INLINE static inline __attribute__((always_inline))
 
 enum { ROWS = 16 };
 
@@ -77,18 +74,10 @@ void KERNEL(affine_nearest)(uint8_t *y, const uint8_t *x, const double *matrices
         nearest_some(y, x, matrices, fill, images, row, smaller(row + ROWS, rows)););
 }
 
-/* An element of an array of reals, or of bytes; and what it becomes, which for bytes is between 0 and 255. */
-INLINE real element(const void *x, size_t i, int bytes)
+/* Bytes are rounded; the value is between 0 and 255. */
+INLINE void put_nearest(void *y, size_t i, real value, int bytes)
 {
-    return bytes ? (real)((const uint8_t *)x)[i] : ((const real *)x)[i];
-}
-
-INLINE void put(void *y, size_t i, real value, int bytes)
-{
-    if (bytes)
-        ((uint8_t *)y)[i] = (uint8_t)whole(value);
-    else
-        ((real *)y)[i] = value;
+    put(y, i, bytes ? (real)whole(value) : value, bytes);
 }
 
 /* The pixels around a place, and their weights: none for those outside. */
@@ -128,7 +117,7 @@ INLINE void mix(void *y, size_t at, const void *x, size_t image, const struct ar
         real mean = 0;
         for (int k = 0; k < count; k++)
             mean += p->weight[k] * element(x, (image + p->place[k]) * channels + c, bytes);
-        put(y, at * channels + c, inside * (mean - fill[c]) + fill[c], bytes);
+        put_nearest(y, at * channels + c, inside * (mean - fill[c]) + fill[c], bytes);
     }
 }
 

@@ -510,6 +510,13 @@ def test_what_reuse_refuses():
         settings = {"validation": data, "callbacks": [batten.EarlyStopping()], **options}
         with pytest.raises(ValueError, match="'retrain' takes validation data, and EarlyStopping with restore_best"):
             small(reuse_validation="retrain", **settings)
+
+    class Endless:
+        def __iter__(self):
+            return iter(data)
+
+    with pytest.raises(TypeError, match="batches of loaders that have a length; give it all_data for others"):
+        small(reuse_validation="retrain", validation=Endless(), callbacks=[batten.EarlyStopping()])
     with pytest.raises(ValueError, match="reuse_validation is None, 'retrain' or 'continue', got 'both'"):
         small(reuse_validation="both", validation=data, callbacks=[batten.EarlyStopping()])
 
@@ -1025,6 +1032,7 @@ def test_what_fit_refuses():
         ({"validation": (x for x in data)}, TypeError, "through validation anew in each epoch, and generator is used"),
         ({"train": nn.Identity()}, TypeError, "expects train to be batches, as a DataLoader makes them, got"),
         ({"optimizer": optim.SGD}, TypeError, "expects an optimizer of the model's parameters, got type"),
+        ({"scheduler": [plateau]}, TypeError, "expects a schedule of optim.lr_scheduler, got list"),
         ({"callbacks": [batten.EarlyStopping]}, TypeError, "fit expects callbacks, got type"),
         ({"metrics": {"lr": accuracy}}, ValueError, "other names of metrics than lr, which is in the history"),
         ({"epochs": -1}, ValueError, "epochs to be at least 0, got -1"),
@@ -1040,6 +1048,6 @@ def test_what_fit_refuses():
 def test_no_epochs():
     model = network()
     before = bits(model.state_dict())
-    history = small(model, epochs=0, callbacks=[batten.EarlyStopping()])
+    history = small(model, epochs=0, callbacks=batten.EarlyStopping(), penalties=None, constraints=None)
     assert history.epochs == history.steps == [] and history.ended == "epochs"
     assert bits(model.state_dict()) == before

@@ -93,7 +93,7 @@ def fit(
     callbacks = [*listed(callbacks), *([ProgressBar()] if progress else [])]
     callbacks.sort(key=lambda callback: isinstance(callback, Checkpoint))  # which keeps what the others have done
     stopping = next((callback for callback in callbacks if isinstance(callback, EarlyStopping)), None)
-    check(train, validation, optimizer, epochs, callbacks, metrics)
+    check(train, validation, optimizer, scheduler, epochs, callbacks, metrics)
     run = Run(
         model, train, validation, loss, optimizer, epochs, callbacks, penalties, clip_grad_norm, scheduler, metrics,
         resumed=resume is not None,
@@ -101,8 +101,9 @@ def fit(
     if isinstance(scheduler, ReduceLROnPlateau):
         run.monitor = monitored(scheduler, stopping, validation)
     if reuse_validation is not None:
-        check_reuse(reuse_validation, validation, stopping)
-        run.reuse, run.all_data = reuse_validation, Together(train, validation) if all_data is None else all_data
+        all_data = Together(train, validation) if all_data is None else all_data
+        check_reuse(reuse_validation, validation, stopping, all_data)
+        run.reuse, run.all_data = reuse_validation, all_data
         run.initial = run.snapshot() if reuse_validation == "retrain" else None
 
     with ExitStack() as stack:
@@ -128,14 +129,18 @@ def fit(
 
 
 def listed(given: Any) -> list[Any]:
-    """One thing, or several."""
+    """Nothing, one thing, or several."""
+    if given is None:
+        return []
     return list(given) if isinstance(given, (list, tuple)) else [given]
 
 
 # ---- what is refused ----
 
 
-def check(train: Any, validation: Any, optimizer: Any, epochs: int, callbacks: list[Any], metrics: Metrics) -> None:
+def check(
+    train: Any, validation: Any, optimizer: Any, scheduler: Any, epochs: int, callbacks: list[Any], metrics: Metrics
+) -> None:
     for name, loader in (("train", train), ("validation", validation)):
         if isinstance(loader, Iterator):
             raise TypeError(f"fit goes through {name} anew in each epoch, and {typename(loader)} is used up after one")
@@ -143,6 +148,8 @@ def check(train: Any, validation: Any, optimizer: Any, epochs: int, callbacks: l
             raise TypeError(f"fit expects {name} to be batches, as a DataLoader makes them, got {typename(loader)}")
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"fit expects an optimizer of the model's parameters, got {typename(optimizer)}")
+    if not isinstance(scheduler, LRScheduler | None):
+        raise TypeError(f"fit expects a schedule of optim.lr_scheduler, got {typename(scheduler)}")
     for callback in callbacks:
         if not isinstance(callback, Callback):
             raise TypeError(f"fit expects callbacks, got {typename(callback)}")
@@ -152,12 +159,16 @@ def check(train: Any, validation: Any, optimizer: Any, epochs: int, callbacks: l
         raise ValueError(f"fit expects other names of metrics than {min(taken)}, which is in the history already")
 
 
-def check_reuse(strategy: str, validation: Any, stopping: EarlyStopping | None) -> None:
+def check_reuse(strategy: str, validation: Any, stopping: EarlyStopping | None, all_data: Any) -> None:
     if strategy not in ("retrain", "continue"):
         raise ValueError(f"reuse_validation is None, 'retrain' or 'continue', got {strategy!r}")
     if validation is None or stopping is None or not stopping.restore_best:
         raise ValueError(
             f"reuse_validation={strategy!r} takes validation data, and EarlyStopping with restore_best as a callback"
+        )
+    if isinstance(all_data, Together) and not all(hasattr(loader, "__len__") for loader in all_data.loaders):
+        raise TypeError(
+            "reuse_validation spreads the batches of loaders that have a length; give it all_data for others"
         )
 
 

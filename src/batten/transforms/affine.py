@@ -19,7 +19,7 @@ import numpy as np
 from .. import _kernels as kernels
 from ..nn.layout import channels_first, channels_last
 from ..random import Generator
-from .base import Transform
+from .base import Transform, between
 from .checks import Fill, a_fill, a_pixel, a_range, an_interpolation, some_angles, some_numbers
 
 __all__ = ["RandomAffine", "RandomRotation"]
@@ -66,10 +66,6 @@ def warped(
 def from_middle(center: Sequence[float] | None, images: np.ndarray) -> Sequence[float]:
     """A place (x, y) in pixels, counted from the middle of the image."""
     return (0.0, 0.0) if center is None else [at - n / 2 for at, n in zip(center, images.shape[:1:-1], strict=True)]
-
-
-def between(range: Sequence[float], u: np.ndarray) -> np.ndarray:
-    return range[0] + (range[1] - range[0]) * u
 
 
 class RandomRotation(Transform):

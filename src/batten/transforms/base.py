@@ -67,17 +67,7 @@ class Transform:
         return as_it_came(x, images), y
 
     def _batch(self, x: Any) -> np.ndarray:
-        """One image or several as an array (N, C, H, W)."""
-        array = x.array if isinstance(x, Variable) else x
-        if not isinstance(array, np.ndarray):
-            raise TypeError(f"{type(self).__name__} expects {IMAGES}, got {type(x).__name__}")
-        if array.dtype not in TYPES:
-            raise TypeError(f"{type(self).__name__} expects {IMAGES}, got {array.dtype}{list(array.shape)}")
-        if array.ndim not in (3, 4):
-            raise ValueError(f"{type(self).__name__} expects {IMAGES}, got {array.dtype}{list(array.shape)}")
-        if isinstance(x, Variable) and x.tracked and is_grad_enabled():
-            raise ValueError(f"{type(self).__name__} expects images that require no gradient, as it has none")
-        return array if array.ndim == 4 else array[None]
+        return as_batch(type(self).__name__, x)
 
     def uniform(self, n: int, *columns: int) -> np.ndarray:
         """Numbers in [0, 1) for n images, in float64 (n, *columns): one draw."""
@@ -94,6 +84,25 @@ class Transform:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.extra_repr()})"
+
+
+def as_batch(name: str, x: Any) -> np.ndarray:
+    """One image or several as an array (N, C, H, W)."""
+    array = x.array if isinstance(x, Variable) else x
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"{name} expects {IMAGES}, got {type(x).__name__}")
+    if array.dtype not in TYPES:
+        raise TypeError(f"{name} expects {IMAGES}, got {array.dtype}{list(array.shape)}")
+    if array.ndim not in (3, 4):
+        raise ValueError(f"{name} expects {IMAGES}, got {array.dtype}{list(array.shape)}")
+    if isinstance(x, Variable) and x.tracked and is_grad_enabled():
+        raise ValueError(f"{name} expects images that require no gradient, as it has none")
+    return array if array.ndim == 4 else array[None]
+
+
+def between(limits: Any, u: np.ndarray) -> np.ndarray:
+    """Numbers of [0, 1) as ones between two limits."""
+    return limits[0] + (limits[1] - limits[0]) * u
 
 
 def as_it_came(x: Any, result: Any) -> Any:

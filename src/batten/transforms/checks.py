@@ -55,15 +55,15 @@ def a_fill(name: str, fill: Any) -> Fill:
     return fill
 
 
-def a_pixel(name: str, fill: Fill, images: np.ndarray, dtype: Any = None) -> np.ndarray:
+def a_pixel(name: str, fill: Fill, images: np.ndarray, dtype: Any = None, what: str = "fill") -> np.ndarray:
     """The fill as a pixel of images (N, C, H, W), in their type or another."""
     channels = images.shape[1]
     given = np.ravel(fill).astype(np.float64)
     if len(given) not in (1, channels):
-        raise ValueError(f"{name} expects a fill for each of {channels} channels, got {fill}")
+        raise ValueError(f"{name} expects a {what} for each of {channels} channels, got {fill}")
     if images.dtype == np.uint8:
         if not ((given >= 0) & (given <= 255)).all():
-            raise ValueError(f"{name} expects a fill from 0 to 255 for images of uint8, got {fill}")
+            raise ValueError(f"{name} expects a {what} from 0 to 255 for images of uint8, got {fill}")
         given = np.rint(given) if dtype is None else given
     return np.broadcast_to(given, channels).astype(dtype or images.dtype)
 
