@@ -376,8 +376,9 @@ def standardized(y: np.ndarray, x: np.ndarray, mean: Sequence[float], std: Seque
 
     The kernel is told of some pixels at a time, so that there are vectors of what it subtracts.
     """
-    pixels = 16 * max(1, 16 // max(1, x.shape[-1])) * x.shape[-1] // len(mean)
-    shift, scale = np.tile(np.array([mean, 1 / np.array(std)]), max(1, pixels)).astype(y.dtype)
+    channels = x.shape[-1]
+    times = max(1, 16 * max(1, 16 // max(1, channels)) * channels // len(mean))
+    shift, scale = np.tile(np.array([mean, 1 / np.array(std)]), times).astype(y.dtype)
     return kernels.standardize(y, x, shift, scale)
 
 
