@@ -22,7 +22,7 @@ FLOORS = [
     ["random"],
     ["tensor"],
     ["nn"],
-    ["optim", "serialization", "regularization"],
+    ["optim", "serialization", "regularization", "data"],
     ["models", "datasets", "inspect", "prediction"],
     ["training", "benchmark"],
     ["cli"],

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..random import Generator, default_generator
+from ..random import Generator, drawing
 
 if TYPE_CHECKING:
     from .module import Module
@@ -27,7 +27,7 @@ def unchanged(model: Module) -> Iterator[None]:
     own, is not looked into.
     """
     own = [v for module in model.modules() for v in vars(module).values() if isinstance(v, Generator)]
-    states = [(generator, generator.get_state()) for generator in (default_generator, *own)]
+    states = [(generator, generator.get_state()) for generator in (drawing.generator, *own)]
     modules = [(module, vars(copy(module))) for module in model.modules()]
     tensors = [*model.parameters(), *model.buffers()]
     tensors += [x.gradient for x in tensors if x.gradient is not None]
