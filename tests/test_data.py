@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import functools
+import inspect
 import itertools
 import types
 from collections.abc import Mapping
@@ -42,6 +43,31 @@ def equal(x, y):
 
 def generator(seed=1):
     return batten.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize(
+    ("name", "absent", "ours"),
+    [
+        ("TensorDataset", set(), set()),
+        ("Subset", set(), set()),
+        ("ConcatDataset", set(), set()),
+        ("random_split", set(), {"generator"}),  # whose default is None here, which means the same
+        ("SequentialSampler", set(), set()),
+        ("RandomSampler", set(), set()),
+        ("SubsetRandomSampler", set(), set()),
+        ("WeightedRandomSampler", set(), set()),
+        ("BatchSampler", set(), set()),
+        ("default_collate", set(), set()),
+        ("default_convert", set(), set()),
+        ("DataLoader", {"multiprocessing_context", "pin_memory_device", "in_order"}, {"prefetch"}),
+    ],
+)
+def test_parameters_are_pytorch_s(name, absent, ours):
+    torch = pytest.importorskip("torch")
+    peer = getattr(torch.utils.data, name, None) or torch.utils.data._utils.collate.default_convert
+    mine, theirs = (inspect.signature(f).parameters for f in (getattr(data, name), peer))
+    shared = {key: p.default for key, p in theirs.items() if key not in absent | ours}
+    assert list(shared.items()) == [(key, p.default) for key, p in mine.items() if key not in ours]
 
 
 # ---- data sets ----

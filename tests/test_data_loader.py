@@ -44,7 +44,7 @@ def crew():
 
 @pytest.fixture(autouse=True)
 def all_threads_end():
-    assert not crew()
+    until(lambda: not crew())
     yield
     until(lambda: not crew())
 
@@ -549,7 +549,7 @@ def test_memory_of_many_epochs_is_constant(rng):
     for _ in range(20):
         epoch()
     after = batten.memory_stats()
-    assert after["allocated"] == before["allocated"]
+    assert after["allocated"] <= before["allocated"]
     assert after["reserved"] <= before["reserved"] + 8 * 32_768
 
 

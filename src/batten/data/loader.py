@@ -157,9 +157,16 @@ class DataLoader(Generic[T_co]):
     def _batches(self, loop: object, seed: int, epoch: int, begin: int) -> Iterator[T_co]:
         order = drawn(self._order, generator_of(seed, epoch, ORDER))
         jobs = itertools.islice(enumerate(order), begin, None)
-        make = partial(self._make, seed, epoch)
+        make: Callable[..., Any] = partial(self._make, seed, epoch)
+        if self.prefetch:
+            threads = max(self.num_workers, 1)
+            if self.worker_init_fn and self.num_workers:
+                make = begun(partial(self._begin, seed, epoch), make)
+            batches = ahead(make, jobs, threads, threads * self.prefetch, self.timeout)
+        else:
+            batches = itertools.starmap(make, jobs)
         try:
-            for batch in self._ahead(make, jobs, seed, epoch) if self.prefetch else itertools.starmap(make, jobs):
+            for batch in batches:
                 if self._loop is loop:
                     self.position += 1
                 yield batch
@@ -177,20 +184,9 @@ class DataLoader(Generic[T_co]):
             batch = fetched(self.dataset, indices)
             return default_collate(batch) if isinstance(batch, list) else default_convert(batch)
 
-    def _ahead(self, make: Callable[..., Any], jobs: Iterator[Any], seed: int, epoch: int) -> Iterator[Any]:
-        """The same by threads."""
-        threads = max(self.num_workers, 1)
-        numbers, own = itertools.count(), threading.local()
-
-        def begun(*job: Any) -> Any:
-            if not hasattr(own, "number"):
-                own.number = next(numbers)
-                with drawing_from(generator_of(seed, epoch, ORDER - 1 - own.number)):
-                    self.worker_init_fn(own.number)  # type: ignore[misc]
-            return make(*job)
-
-        work = begun if self.worker_init_fn and self.num_workers else make
-        return ahead(work, jobs, threads, threads * self.prefetch, self.timeout)
+    def _begin(self, seed: int, epoch: int, worker: int) -> None:
+        with drawing_from(generator_of(seed, epoch, ORDER - 1 - worker)):
+            self.worker_init_fn(worker)  # type: ignore[misc]  # there is one, as it is called
 
     # ---- state ----
 
@@ -288,6 +284,19 @@ def drawn(items: Iterable[Any], generator: Generator) -> Iterator[Any]:
             except StopIteration:
                 return
         yield item
+
+
+def begun(begin: Callable[[int], Any], make: Callable[..., Any]) -> Callable[..., Any]:
+    """make, before which each thread that comes to it calls `begin` once, with a number of its own."""
+    numbers, own = itertools.count(), threading.local()
+
+    def work(*job: Any) -> Any:
+        if not hasattr(own, "number"):
+            own.number = next(numbers)
+            begin(own.number)
+        return make(*job)
+
+    return work
 
 
 def ahead(
