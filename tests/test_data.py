@@ -367,7 +367,7 @@ def test_orders_are_equally_likely():
     assert len(counts) == 24 and max(abs(count - 100) for count in counts.values()) < 4 * 100**0.5
 
 
-def test_weights_are_probabilities():
+def test_weights_are_probabilities(monkeypatch):
     weights, n = np.array([1.0, 0, 3, 0.5, 5.5, 0]), 20_000
     drawn = np.array(list(data.WeightedRandomSampler(weights, n, generator=generator())))
     expected = weights / weights.sum() * n
@@ -381,6 +381,11 @@ def test_weights_are_probabilities():
         expected = n * p[i] * p[j] / (1 - p[i])
         assert abs(pairs[i, j] - expected) <= 4 * np.sqrt(expected)
     assert sum(pairs.values()) == sum(pairs[i, j] for i, j in itertools.permutations([0, 2, 3, 4], 2))
+    # The first and the last that can be drawn, and those at an end, are of numbers that have a weight.
+    u = batten.tensor([0.0, 0.5, 1 - 2**-53], dtype=batten.float64)
+    monkeypatch.setattr(data.sampler, "rand", lambda *size, **options: u)
+    assert list(data.WeightedRandomSampler([0, 3, 3, 0], 3)) == [1, 2, 2]
+    monkeypatch.undo()
     # The largest and smallest weights that there are, and the last one of 0, which no rounding may reach.
     huge = data.WeightedRandomSampler([1e308, 1e308, 5e-324, 0], 1000, generator=generator())
     assert set(huge) == {0, 1}

@@ -477,7 +477,7 @@ def test_exceptions_of_all_that_is_called():
 
 def test_a_batch_that_takes_too_long():
     event = threading.Event()
-    loader = DataLoader(Watched(_1=event.wait), timeout=0.02)
+    loader = DataLoader(Watched(_1=lambda: event.wait(PATIENCE)), timeout=0.02)
     with pytest.raises(RuntimeError, match=r"DataLoader timed out after 0\.02 seconds"):
         list(loader)
     assert len(crew()) == 1
