@@ -170,6 +170,19 @@ typedef struct {
 
 enum { BATTEN_BYTE_TAPS = 256 }; /* of windows up to this size, a tap's number is a byte */
 
+/* ---- images made into others (interpolation.c, crop.c, affine.c) ---- */
+
+enum { BATTEN_WEIGHT_BITS = 22 }; /* behind the point, of the whole weights of bytes */
+
+/* x (count, in[0], in[1]) becomes y (count, out[0], out[1]), both of pixels: so many bytes where they are moved, and
+ * so many channels where they are computed with. */
+typedef struct {
+    size_t count, in[2], out[2], pixel;
+} batten_images;
+
+typedef enum { BATTEN_FILL, BATTEN_EDGE, BATTEN_REFLECT, BATTEN_SYMMETRIC } batten_border; /* what is beyond them */
+enum { BATTEN_MIRRORED = 1, BATTEN_UPSIDE_DOWN = 2 };                                      /* how they are turned */
+
 /* ---- probes of the machine ---- */
 
 enum { BATTEN_UNIT = 1024 }; /* probe_read has a sum for every so many elements */

@@ -1,6 +1,6 @@
 # The C interface of batten (batten.h), for Cython.
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 cdef extern from "batten.h" nogil:
     ctypedef enum batten_dtype:
@@ -74,6 +74,16 @@ cdef extern from "batten.h" nogil:
         size_t size "in"[3]                     # `in` is a word of Cython's
         size_t out[3], kernel[3], stride[3], padding[3], dilation[3]
 
+    ctypedef struct batten_images:
+        size_t count
+        size_t size "in"[2]
+        size_t out[2], pixel
+    ctypedef enum batten_border:
+        BATTEN_FILL
+        BATTEN_EDGE
+        BATTEN_REFLECT
+        BATTEN_SYMMETRIC
+
     ctypedef struct batten_list:
         size_t count
         const size_t *starts
@@ -94,6 +104,9 @@ cdef extern from "batten.h" nogil:
         BATTEN_TILE_ROWS
         BATTEN_LAYER_ROWS
         BATTEN_BYTE_TAPS
+        BATTEN_WEIGHT_BITS
+        BATTEN_MIRRORED
+        BATTEN_UPSIDE_DOWN
         BATTEN_UNIT
 
 include "kernels.pxi"

@@ -17,6 +17,7 @@
  * cosine: series whose coefficients are plain fractions, cut where the rest is
  * below half a rounding error.  Additions, products, quotients and square roots
  * are exact to the last bit everywhere. */
+#include "image.h"
 #include "philox.h"
 
 /* Vector operations that an element of a group costs, about. */
@@ -238,4 +239,39 @@ static inline void multiply(real *y, const real *x, const real *made, size_t n)
 void KERNEL(multiply_normal)(real *y, const real *x, size_t n, double std, uint64_t key, uint64_t call)
 {
     EACH_GROUP_PUT(y, n, make_normal(made, words, (real)std), multiply(y + at, x + at, made, count));
+}
+
+/* Of bytes, noise loses its fraction. */
+INLINE void make_noise(real *made, uint32_t words[WORDS][LANES], real mean, real std, const int bytes)
+{
+    make_normal(made, words, std);
+    PRAGMA(omp simd)
+    for (size_t i = 0; i < REALS * LANES; i++) {
+        real noise = mean + made[i];
+        if (bytes) {
+            noise = noise > -32768 ? noise : -32768;
+            noise = (real)(int32_t)(noise < 32767 ? noise : 32767);
+        }
+        made[i] = noise;
+    }
+}
+
+INLINE void add_noise(void *y, const void *x, const real *made, size_t at, size_t n, int clip, const int bytes)
+{
+    PRAGMA(omp simd)
+    for (size_t i = 0; i < n; i++) {
+        const real sum = element(x, at + i, bytes) + made[i];
+        put(y, at + i, clip ? kept(sum, bytes) : sum, bytes);
+    }
+}
+
+/* y = x + mean + std z of images, whose brightest value mean and std are parts of.  Where it is not clipped, bytes lose
+ * what is above a byte.  y may be x. */
+void KERNEL(noisy_image)(void *y, const void *x, int bytes, size_t n, double mean, double std, int clip, uint64_t key,
+                         uint64_t call)
+{
+    const double brightest = bytes ? 255 : 1;
+    const real m = (real)(brightest * mean), s = (real)(brightest * std);
+    EACH_GROUP_PUT((real *)y, n, OF_BYTES_OR_REAL(make_noise, made, words, m, s),
+                   OF_BYTES_OR_REAL(add_noise, y, x, made, at, count, clip));
 }

@@ -8,6 +8,7 @@ import signal
 # NumPy's threads wait by spinning, and take the processor away from those that are tested.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -15,6 +16,10 @@ from batten import _kernels as kernels
 
 # A shell starts what it leaves in the background with Ctrl-C ignored, and so would be the commands that are tested.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# The same examples in every run.
+hypothesis.settings.register_profile("same", derandomize=True, database=None, deadline=None)
+hypothesis.settings.load_profile("same")
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ each_kernel = pytest.mark.parametrize("name", sorted(CASES))
 
 
 def test_every_kernel_has_a_row():
-    assert set(kernels.names()) == set(CASES)
+    assert set(kernels.names()) == {name.split()[0] for name in CASES}
 
 
 @each_kernel

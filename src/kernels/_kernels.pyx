@@ -9,10 +9,10 @@ of an array before one of the checks below has looked at it.
 
 cimport capi
 cimport numpy as cnp
-from capi cimport batten_dtype, batten_list, batten_loop, batten_product, batten_window
+from capi cimport batten_dtype, batten_images, batten_list, batten_loop, batten_product, batten_window
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport llabs, qsort  # the module has kernels named abs, max, min, pow and sum
 
 import os
@@ -41,11 +41,13 @@ include "lp_norm.pxi"
 include "pooling.pxi"
 include "response_norm.pxi"
 include "interpolation.pxi"
+include "images.pxi"
 include "lists.pxi"
 include "optimizer.pxi"
 include "penalty.pxi"
 include "projection.pxi"
 include "random.pxi"
+include "colour.pxi"
 include "dropout.pxi"
 include "drop_connect.pxi"
 include "probe.pxi"

@@ -5,6 +5,7 @@ makes a Case.  `size` is "empty" (an axis of length nought), "one" (a single
 element), "odd" (lengths that no vector width divides) or "large" (above every
 threshold for threads).  test_kernels.py runs all rows on every instruction set,
 type and number of threads, and with bad arguments; a kernel without a row fails.
+A kernel that takes images of bytes as well has a second row, "NAME bytes".
 """
 
 from __future__ import annotations

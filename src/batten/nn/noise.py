@@ -147,8 +147,8 @@ class MultiplicativeGaussianNoise(NoiseModule):
     >>> import batten
     >>> layer = batten.nn.MultiplicativeGaussianNoise(0.5)
     >>> y = layer(batten.tensor([0.0, 2.0, 2.0]))
-    >>> y[0].item(), (y[1] == y[2]).item()
-    (0.0, False)
+    >>> (y[0] == 0).item(), (y[1] == y[2]).item()
+    (True, False)
     """
 
     operation = MultiplyNormal

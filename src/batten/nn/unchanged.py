@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..random import Generator, drawing
+from ..random import drawing
+from .generators import named_generators
 
 if TYPE_CHECKING:
     from .module import Module
@@ -26,7 +27,7 @@ def unchanged(model: Module) -> Iterator[None]:
     default generator and of the modules' own.  What an attribute refers to beside these, such as a list of the user's
     own, is not looked into.
     """
-    own = [v for module in model.modules() for v in vars(module).values() if isinstance(v, Generator)]
+    own = [generator for _, generator in named_generators(model)]
     states = [(generator, generator.get_state()) for generator in (drawing.generator, *own)]
     modules = [(module, vars(copy(module))) for module in model.modules()]
     tensors = [*model.parameters(), *model.buffers()]

@@ -69,6 +69,8 @@ class LBFGS(Optimizer):
     tensor([1.0000, 1.0000], requires_grad=True)
     """
 
+    needs_closure = True
+
     def __init__(
         self,
         params: Iterable[Any],

@@ -86,9 +86,13 @@ class Nesterov(Optimizer):
         }
         super().__init__(params, defaults)
 
+    @property
+    def needs_closure(self) -> bool:  # type: ignore[override]
+        return any(group["lookahead"] for group in self.param_groups)
+
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step of all parameters that closure gives a gradient; returns what closure returns."""
-        if not any(group["lookahead"] for group in self.param_groups):
+        if not self.needs_closure:
             return super().step(closure)
         if closure is None:
             raise TypeError(

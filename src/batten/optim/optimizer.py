@@ -94,6 +94,7 @@ class Optimizer:
 
     states: tuple[str, ...] | None = None  # what a parameter's state holds; None is anything
     optional: tuple[tuple[str, str], ...] = ()  # (what it holds as well, the option of the group that asks for it)
+    needs_closure = False  # whether `step` computes gradients at other weights than the present ones
 
     state: defaultdict[Any, dict[str, Any]]
     param_groups: list[dict[str, Any]]

@@ -68,6 +68,10 @@ class Projected(Optimizer):
     def param_groups(self) -> list[dict[str, Any]]:  # type: ignore[override]
         return self.optimizer.param_groups
 
+    @property
+    def needs_closure(self) -> bool:  # type: ignore[override]
+        return self.optimizer.needs_closure
+
     def step(self, *args: Any, **kwargs: Any) -> Any:
         """A step of the optimizer, whose result is returned, and the projection."""
         loss = self.optimizer.step(*args, **kwargs)

@@ -37,6 +37,10 @@ class Combined(LRScheduler):
                 )
         self._schedulers = list(schedulers)
 
+    @property
+    def per_batch(self) -> bool:  # type: ignore[override]
+        return any(scheduler.per_batch for scheduler in self._schedulers)
+
     def reset(self) -> None:
         """Gives the groups the learning rates that they began with."""
         for group in self.optimizer.param_groups:

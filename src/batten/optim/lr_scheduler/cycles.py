@@ -21,6 +21,7 @@ __all__ = ["CyclicLR", "OneCycleLR"]
 class Cycling(LRScheduler):
     """A schedule that may set momenta, too."""
 
+    per_batch = True
     use_beta1: bool
 
     def find_momentum(self, optimizer: Optimizer) -> None:

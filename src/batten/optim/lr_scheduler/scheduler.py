@@ -54,6 +54,8 @@ class LRScheduler:
     [0.125]
     """
 
+    per_batch = False  # whether `step` is for after every batch, rather than every epoch
+
     _get_lr_called_within_step = False
     _is_initial = False  # whether the epoch being entered is the constructor's
 
