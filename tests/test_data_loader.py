@@ -24,8 +24,9 @@ from test_data import equal, generator
 
 import batten
 from batten import _kernels as kernels
-from batten import data
+from batten import data, transforms
 from batten.data import DataLoader, TensorDataset
+from batten.datasets import ImageDataset
 
 PATIENCE = 60  # seconds, after which something hangs
 
@@ -289,6 +290,35 @@ def test_copies_give_the_same():
     loader = loader_of(Noise(), "of its own", num_workers=2)
     expected = content(copy.deepcopy(loader))
     assert content(pickle.loads(pickle.dumps(loader))) == expected == content(loader)
+
+
+def test_augmented_pictures_are_the_same_on_any_thread_and_after_a_break(rng):
+    augment = transforms.Compose([transforms.RandomCrop(8, padding=2), transforms.RandomHorizontalFlip()])
+    pictures, labels = rng.integers(0, 256, (50, 3, 8, 8), np.uint8), np.arange(50) % 10
+    dataset = ImageDataset(pictures, labels, "0123456789", transform=augment)
+
+    def loader(**options):
+        return DataLoader(dataset, batch_size=8, shuffle=True, generator=generator(), **options)
+
+    def content(batches):
+        return [(x.array.tobytes(), y.tolist()) for x, y in batches]
+
+    plain = loader(prefetch=0)
+    expected = [content(plain), content(plain)]
+    assert expected[0] != expected[1]
+    for workers in (0, 1, 3):
+        threaded = loader(num_workers=workers)
+        assert content(threaded) == expected[0]
+        batches = iter(threaded)
+        first = [next(batches) for _ in range(workers)]
+        resumed = loader()
+        resumed.load_state_dict(threaded.state_dict())
+        assert content(first) + content(resumed) == expected[1]
+    (x, y), *_ = loader()
+    assert isinstance(x, batten.Tensor) and x.is_contiguous(memory_format=batten.channels_last)
+    assert x.dtype == np.uint8 and x.shape == (8, 3, 8, 8) and y.dtype == batten.int64
+    joined = dataset + data.Subset(dataset, range(10))
+    assert [len(y) for _, y in DataLoader(joined, batch_size=40)] == [40, 20]
 
 
 # ---- options ----
