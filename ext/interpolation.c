@@ -25,35 +25,52 @@ INLINE void interpolate_row(real *y, const real *x, const int64_t *index, const 
                             size_t inner)
 {
     for (size_t begin = 0; begin < inner; begin += CHUNK) {
-        const size_t n = smaller(CHUNK, inner - begin);
-        const real *first = x + (terms ? (size_t)index[0] * inner : 0) + begin;
+        const size_t end = smaller(begin + CHUNK, inner);
+        const real *first = x + (terms ? (size_t)index[0] * inner : 0);
         const real scale = terms ? (real)weight[0] : 0;
-        real few[FEW], *const sum = inner <= FEW ? few : y + begin;
         PRAGMA(omp simd)
-        for (size_t k = 0; k < n; k++)
-            sum[k] = terms ? scale * first[k] : 0;
+        for (size_t k = begin; k < end; k++)
+            y[k] = terms ? scale * first[k] : 0;
         for (size_t t = 1; t < terms; t++) {
-            const real *next = x + (size_t)index[t] * inner + begin;
+            const real *next = x + (size_t)index[t] * inner;
             const real factor = (real)weight[t];
             PRAGMA(omp simd)
-            for (size_t k = 0; k < n; k++)
-                sum[k] += factor * next[k];
+            for (size_t k = begin; k < end; k++)
+                y[k] += factor * next[k];
         }
-        for (size_t k = 0; k < n && inner <= FEW; k++)
-            y[k] = sum[k];
     }
 }
 
-/* The same of bytes.  Sums that would not fit, which no mean has, wrap around. */
-INLINE void interpolate_byte_row(uint8_t *y, const uint8_t *x, const int64_t *index, const int32_t *weight,
-                                 size_t terms, size_t inner)
+/* The same of the few channels of a pixel, whose sums stay in registers. */
+INLINE void interpolate_pixel(real *y, const real *x, const int64_t *index, const double *weight, size_t terms,
+                              size_t channels)
+{
+    real sum[FEW];
+    for (size_t c = 0; c < channels; c++)
+        sum[c] = terms ? (real)weight[0] * x[(size_t)index[0] * channels + c] : 0;
+    for (size_t t = 1; t < terms; t++)
+        for (size_t c = 0; c < channels; c++)
+            sum[c] += (real)weight[t] * x[(size_t)index[t] * channels + c];
+    for (size_t c = 0; c < channels; c++)
+        y[c] = sum[c];
+}
+
+/* Both of bytes.  Sums that would not fit, which no mean has, wrap around. */
+INLINE uint8_t rounded(uint32_t sum)
+{
+    const int32_t whole = (int32_t)(sum + (1u << (BATTEN_WEIGHT_BITS - 1))) >> BATTEN_WEIGHT_BITS;
+    return (uint8_t)(whole < 0 ? 0 : whole < 255 ? whole : 255);
+}
+
+INLINE void interpolate_row_of_bytes(uint8_t *y, const uint8_t *x, const int64_t *index, const int32_t *weight,
+                                     size_t terms, size_t inner)
 {
     for (size_t begin = 0; begin < inner; begin += CHUNK) {
         const size_t n = smaller(CHUNK, inner - begin);
         uint32_t sum[CHUNK];
         PRAGMA(omp simd)
         for (size_t k = 0; k < n; k++)
-            sum[k] = 1u << (BATTEN_WEIGHT_BITS - 1);
+            sum[k] = 0;
         for (size_t t = 0; t < terms; t++) {
             const uint8_t *next = x + (size_t)index[t] * inner + begin;
             const uint32_t factor = (uint32_t)weight[t];
@@ -62,11 +79,20 @@ INLINE void interpolate_byte_row(uint8_t *y, const uint8_t *x, const int64_t *in
                 sum[k] += factor * next[k];
         }
         PRAGMA(omp simd)
-        for (size_t k = 0; k < n; k++) {
-            const int32_t whole = (int32_t)sum[k] >> BATTEN_WEIGHT_BITS;
-            y[begin + k] = (uint8_t)(whole < 0 ? 0 : whole < 255 ? whole : 255);
-        }
+        for (size_t k = 0; k < n; k++)
+            y[begin + k] = rounded(sum[k]);
     }
+}
+
+INLINE void interpolate_pixel_of_bytes(uint8_t *y, const uint8_t *x, const int64_t *index, const int32_t *weight,
+                                       size_t terms, size_t channels)
+{
+    uint32_t sum[FEW] = {0};
+    for (size_t t = 0; t < terms; t++)
+        for (size_t c = 0; c < channels; c++)
+            sum[c] += (uint32_t)weight[t] * x[(size_t)index[t] * channels + c];
+    for (size_t c = 0; c < channels; c++)
+        y[c] = rounded(sum[c]);
 }
 
 /* Which terms there are: a table of n results for every `share` of the outer axis. */
@@ -85,12 +111,18 @@ INLINE void interpolate_rows(void *y, const void *x, struct tables tables, size_
     for (size_t row = first; row < last; row++) {
         const int64_t t = start[i], *const index = tables.index + t;
         const size_t terms = start[i + 1] > t ? (size_t)(start[i + 1] - t) : 0, image = o * length * inner;
-        if (bytes)
-            interpolate_byte_row((uint8_t *)y + row * inner, (const uint8_t *)x + image, index,
-                                 (const int32_t *)tables.weight + t, terms, inner);
+        const void *const weight = bytes ? (const void *)((const int32_t *)tables.weight + t)
+                                         : (const void *)((const double *)tables.weight + t);
+        if (bytes && inner <= FEW)
+            interpolate_pixel_of_bytes((uint8_t *)y + row * inner, (const uint8_t *)x + image, index, weight, terms,
+                                       inner);
+        else if (bytes)
+            interpolate_row_of_bytes((uint8_t *)y + row * inner, (const uint8_t *)x + image, index, weight, terms,
+                                     inner);
+        else if (inner <= FEW)
+            interpolate_pixel((real *)y + row * inner, (const real *)x + image, index, weight, terms, inner);
         else
-            interpolate_row((real *)y + row * inner, (const real *)x + image, index, (const double *)tables.weight + t,
-                            terms, inner);
+            interpolate_row((real *)y + row * inner, (const real *)x + image, index, weight, terms, inner);
         if (++i == n) {
             i = 0;
             start = tables.start + ++o / tables.share * n;

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import batten
+from batten import _kernels as kernels
 from batten import transforms
 from batten.random import Generator
 from batten.transforms.functional import adjust_brightness, adjust_contrast, adjust_hue, adjust_saturation
@@ -192,6 +193,20 @@ def test_same_seed_same_images_on_any_threads(kind, rng, threads):
         threads(n)
         results.append([t(x).tobytes() for t in each_transform(Generator().manual_seed(5))])
     assert results[0] == results[1] == results[2]
+
+
+@trials("kind", KINDS)
+def test_same_seed_same_images_on_any_processor(kind, rng):
+    x = images(rng, kind, (6, 3, 13, 11))
+    before = kernels.isa()
+    results = []
+    try:
+        for isa in kernels.isas():
+            kernels.set_isa(isa)
+            results.append([t(x).tobytes() for t in each_transform(Generator().manual_seed(5))])
+    finally:
+        kernels.set_isa(before)
+    assert all(made == results[0] for made in results)
 
 
 @trials("index", range(4))
@@ -495,6 +510,34 @@ def test_values_against_torchvision(rng):
                 assert got.dtype == theirs.dtype
                 assert got.shape == theirs.shape
                 np.testing.assert_array_equal(got, theirs, err_msg=f"{source.dtype} to {name}, {scale}")
+
+
+def test_normalize_takes_over_what_makes_floats_of_bytes(rng, monkeypatch):
+    """In one pass, and nobody can tell by the result."""
+    normalize = transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    over = transforms.Normalize(normalize.mean, normalize.std, inplace=True)
+    passes = []
+    one = kernels.standardize
+    monkeypatch.setattr(kernels, "standardize", lambda *a: passes.append(1) or one(*a))
+    for first, second, count in (
+        (transforms.ToFloat(), normalize, 1),
+        (transforms.ToDtype(batten.float32, scale=True), normalize, 1),
+        (transforms.ToDtype(batten.float64, scale=True), normalize, 2),
+        (transforms.ToDtype(batten.float32), normalize, 1),
+        (transforms.ToFloat(), over, 2),
+    ):
+        for kind in ("uint8", "float32"):
+            for x in (images(rng, kind), images(rng, kind)[1], batten.from_numpy(images(rng, kind))):
+                expected = second(first(x))
+                passes.clear()
+                y = transforms.Compose([first, second])(x)
+                assert np.asarray(y).tobytes() == np.asarray(expected).tobytes()
+                assert np.asarray(y).dtype == np.asarray(expected).dtype
+                assert type(y) is type(x)
+                assert len(passes) == (count if kind == "uint8" else 1), (first, second)
+                labelled = transforms.Compose([first, second])(x, 3)
+                assert labelled[1] == 3
+                assert np.asarray(labelled[0]).tobytes() == np.asarray(expected).tobytes()
 
 
 def test_to_dtype_and_back(rng):

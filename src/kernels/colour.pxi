@@ -38,7 +38,10 @@ cdef int of_doubles(cnp.ndarray x, cnp.npy_intp rows, cnp.npy_intp columns) exce
 
 def standardize(cnp.ndarray y not None, cnp.ndarray x not None, cnp.ndarray shift not None,
                 cnp.ndarray scale not None):
-    """y = (x - shift) scale in floats, x of y's type or of uint8; shift and scale (n,) begin again every n elements"""
+    """y = (x - shift) scale in floats, x of y's type, or of uint8 and divided by 255 first
+
+    shift and scale (n,) begin again every n elements.
+    """
     cdef batten_dtype t = output(y)
     contiguous(y)
     if image(x) != t and not of_bytes(x):

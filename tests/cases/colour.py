@@ -34,7 +34,7 @@ def standardize_row(rng, dtype, size, kind=None):
     x = images(rng, kind or dtype, size)
     shift, scale = rng.random((2, 48)).astype(dtype)
     entry = np.arange(x.size).reshape(x.shape) % 48
-    expected = (x.astype(np.float64) - shift[entry]) * scale[entry]
+    expected = (x / (255 if kind else 1) - shift[entry]) * scale[entry]
     return Case(kernels.standardize, [np.zeros(x.shape, dtype), x, shift, scale], [expected])
 
 

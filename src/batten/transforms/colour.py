@@ -342,8 +342,9 @@ class InPlace(Transform):
 class Normalize(InPlace):
     """(x - mean) / std, with a mean and a standard deviation for each channel, or one for all.
 
-    Bytes become float32, and are divided by 255 first, in the same pass: mean and std are of values from 0 to 1 for
-    them, too (torchvision takes floats only).  `inplace` writes the result over the images, which must be floats.
+    Bytes become float32 from 0 to 1 first, as `ToFloat` makes them, in the same pass: mean and std are of such values
+    (torchvision takes floats only).  In a `Compose` a ToFloat right before this costs nothing.  `inplace` writes the
+    result over the images, which must be floats.
 
     ValueError for an std of 0, for two lengths, and for images with another number of channels.
 
@@ -362,29 +363,23 @@ class Normalize(InPlace):
     def transform(self, images: np.ndarray) -> np.ndarray:
         if len(self.mean) not in (1, images.shape[1]):
             raise ValueError(f"Normalize expects images of {len(self.mean)} channels, got {list(images.shape)}")
-        if images.dtype != np.uint8:
-            x = channels_last(images)
-            return self._result(standardized(self._room(x), x, self.mean, self.std), images)
-        if self.inplace:
-            raise ValueError("Normalize in place expects images of floats, got uint8")
-        return to_floats(images, dtypes.float32, self.mean, self.std)
+        x = channels_last(images)
+        if images.dtype == np.uint8:
+            if self.inplace:
+                raise ValueError("Normalize in place expects images of floats, got uint8")
+            return channels_first(standardized(kernels.empty(x.shape, dtypes.float32), x, self.mean, self.std))
+        return self._result(standardized(self._room(x), x, self.mean, self.std), images)
 
 
 def standardized(y: np.ndarray, x: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
-    """y = (x - mean) / std of channels that lie last, mean and std being as many or one.
+    """y = (x - mean) / std of channels that lie last, x / 255 for x of bytes; mean and std are as many, or one.
 
     The kernel is told of some pixels at a time, so that there are vectors of what it subtracts.
     """
-    pixels = 16 * max(1, 16 // max(1, x.shape[-1])) * x.shape[-1] // len(mean)
-    shift, scale = np.tile(np.array([mean, 1 / np.array(std)]), max(1, pixels)).astype(y.dtype)
+    channels = x.shape[-1]
+    times = max(1, 16 * max(1, 16 // max(1, channels)) * channels // len(mean))
+    shift, scale = np.tile(np.array([mean, 1 / np.array(std)]), times).astype(y.dtype)
     return kernels.standardize(y, x, shift, scale)
-
-
-def to_floats(images: np.ndarray, dtype: np.dtype, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
-    """(x / 255 - mean) / std of bytes, as (x - 255 mean) / (255 std)."""
-    x = channels_last(images)
-    y = kernels.empty(x.shape, dtype)
-    return channels_first(standardized(y, x, [255 * m for m in mean], [255 * s for s in std]))
 
 
 class ToDtype(Transform):
@@ -412,12 +407,12 @@ class ToDtype(Transform):
     def transform(self, images: np.ndarray) -> np.ndarray:
         if images.dtype == self.dtype:
             return images
-        if images.dtype == np.uint8:
-            return to_floats(images, self.dtype, [0], [1 if self.scale else 1 / 255])
         x = channels_last(images)
         y = kernels.empty(x.shape, self.dtype)
         if self.dtype == np.uint8:
             kernels.to_bytes(y, x, 255.999 if self.scale else 1)
+        elif self.scale and images.dtype == np.uint8:
+            standardized(y, x, [0], [1])
         else:
             np.copyto(y, x, casting="same_kind")
         return channels_first(y)

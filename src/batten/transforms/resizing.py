@@ -12,6 +12,7 @@ as in torchvision.  Bytes are rounded after either axis, from whole numbers, and
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 from collections.abc import Sequence
@@ -68,17 +69,20 @@ def whole(weight: np.ndarray) -> np.ndarray:
     return (np.floor(weight * 2.0**bits + 0.5) * 2.0 ** (kernels.WEIGHT_BITS - bits)).astype(np.int32)
 
 
-def resized(
-    images: np.ndarray, spans: Sequence[tuple[Any, Any]], size: Sequence[int], interpolation: str, antialias: bool
-) -> np.ndarray:
-    """Spans of rows and of columns of images (N, C, H, W), for each or for all, brought to a size."""
+@functools.lru_cache(maxsize=64)
+def whole_axis(length: int, n: int, interpolation: str, antialias: bool, dtype: np.dtype) -> Table:
+    """The table for n results of a whole axis."""
+    return tables(0, length, n, interpolation, antialias, dtype)
+
+
+def resized(images: np.ndarray, size: Sequence[int], rows: Table, columns: Table) -> np.ndarray:
+    """Images (N, C, H, W) brought to a size by tables of rows and of columns, of each image or of all."""
     x = channels_last(images)
-    for axis in (2, 1):  # in this order, as PyTorch rounds bytes after the first as well
-        (begin, length), n = spans[axis - 1], operator.index(size[axis - 1])
+    for axis, table in ((2, columns), (1, rows)):  # in this order, as PyTorch rounds bytes after the first as well
+        n = operator.index(size[axis - 1])
         outer, inner = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
         y = kernels.empty((*x.shape[:axis], n, *x.shape[axis + 1 :]), x.dtype)
         if len(x):
-            table = tables(begin, length, n, interpolation, antialias, x.dtype)
             kernels.interpolate(y.reshape(outer, n, inner), x.reshape(outer, x.shape[axis], inner), *table)
         x = y
     return channels_first(x)
@@ -132,7 +136,9 @@ class Resize(Transform):
         size = self._size_for(height, width)
         if min(size) < 1:
             raise ValueError(f"Resize expects to leave at least one pixel, got {(height, width)} for {self!r}")
-        return resized(images, [(0, height), (0, width)], size, self.interpolation, bool(self.antialias))
+        options = self.interpolation, bool(self.antialias), images.dtype
+        rows, columns = whole_axis(height, size[0], *options), whole_axis(width, size[1], *options)
+        return resized(images, size, rows, columns)
 
     def _size_for(self, height: int, width: int) -> Sequence[int]:
         if self.size and len(self.size) == 2:
@@ -178,7 +184,10 @@ class RandomResizedCrop(Transform):
 
     def transform(self, images: np.ndarray) -> np.ndarray:
         check_pixels("RandomResizedCrop", images)
-        return resized(images, self.draw(images), self.size, self.interpolation, bool(self.antialias))
+        (top, height), (left, width) = self.draw(images)
+        options = self.interpolation, bool(self.antialias), images.dtype
+        rows, columns = tables(top, height, self.size[0], *options), tables(left, width, self.size[1], *options)
+        return resized(images, self.size, rows, columns)
 
     def draw(self, images: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         """The rows and the columns of each image's part: where they begin, and how many they are."""
