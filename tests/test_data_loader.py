@@ -680,3 +680,52 @@ def test_what_is_loaded_can_be_learned_from():
             loss.backward()
             optimizer.step()
     assert loss.item() < 0.3
+
+
+@pytest.mark.parametrize("reuse", [None, "retrain"])
+def test_a_run_goes_on_in_the_middle_of_an_epoch_with_the_same_bits(reuse, rng, tmp_path):
+    pictures, labels = rng.integers(0, 256, (44, 1, 6, 6), np.uint8), np.arange(44) % 3
+    augment = transforms.Compose([transforms.RandomCrop(6, padding=1), transforms.ToFloat()])
+    whole = ImageDataset(pictures, labels, "abc", transform=augment)
+    nn = batten.nn
+
+    class BreakdownError(Exception):
+        pass
+
+    class Breakdown(batten.callbacks.Callback):
+        def __init__(self, step):
+            self.step = step
+
+        def on_step_end(self, run):
+            if run.step == self.step:
+                raise BreakdownError
+
+    def run(folder, breakdown=None, **options):
+        batten.manual_seed(3)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(36, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 3))
+        optimizer = batten.optim.Adam(model.parameters())
+        train, validation = data.random_split(whole, [32, 12])
+        batten.fit(
+            model,
+            DataLoader(train, batch_size=6, shuffle=True, num_workers=2),
+            DataLoader(validation, batch_size=6),
+            loss=nn.CrossEntropyLoss(),
+            optimizer=optimizer,
+            epochs=3,
+            callbacks=[
+                batten.callbacks.Checkpoint(folder, unit="step"),
+                *([batten.callbacks.EarlyStopping(patience=2)] if reuse else []),
+                Breakdown(breakdown),
+            ],
+            reuse_validation=reuse,
+            progress=False,
+            **options,
+        )
+        return [p.array.tobytes() for p in model.parameters()]
+
+    expected = run(tmp_path / "whole")
+    for step in (2, 6, 7, 10, 15, *([20, 25] if reuse else [])):
+        with pytest.raises(BreakdownError):
+            run(tmp_path / f"{step}", step)
+        until(lambda: not crew())
+        assert run(tmp_path / f"{step}", resume=tmp_path / f"{step}") == expected, step
