@@ -87,6 +87,20 @@ struct around {
     int count;
 };
 
+/* Of a place with pixels on all sides, which most have; 0 for another. */
+INLINE int surrounded(struct around *p, double h, double w, const batten_images *m)
+{
+    if (!(0 <= h && h < (double)m->in[0] - 1 && 0 <= w && w < (double)m->in[1] - 1))
+        return 0;
+    const size_t top = (size_t)h, left = (size_t)w, place = top * m->in[1] + left;
+    const double down = h - (double)top, right = w - (double)left;
+    *p = (struct around){{place, place + 1, place + m->in[1], place + m->in[1] + 1},
+                         {(real)((1 - down) * (1 - right)), (real)((1 - down) * right), (real)(down * (1 - right)),
+                          (real)(down * right)},
+                         4};
+    return 1;
+}
+
 INLINE struct around pixels_around(double h, double w, const batten_images *m)
 {
     struct around found = {.count = 0};
@@ -94,14 +108,12 @@ INLINE struct around pixels_around(double h, double w, const batten_images *m)
         return found;
     const ptrdiff_t top = (ptrdiff_t)(h + 1) - 1, left = (ptrdiff_t)(w + 1) - 1;
     const double down = h - (double)top, right = w - (double)left;
-    const double weight[4] = {(1 - down) * (1 - right), (1 - down) * right, down * (1 - right), down * right};
-    const int all = top >= 0 && left >= 0 && top + 1 < (ptrdiff_t)m->in[0] && left + 1 < (ptrdiff_t)m->in[1];
     for (int corner = 0; corner < 4; corner++) {
         const ptrdiff_t i = top + corner / 2, j = left + corner % 2;
-        if (all || (0 <= i && 0 <= j && i < (ptrdiff_t)m->in[0] && j < (ptrdiff_t)m->in[1])) {
-            found.place[found.count] = (size_t)i * m->in[1] + (size_t)j;
-            found.weight[found.count++] = (real)weight[corner];
-        }
+        if (i < 0 || j < 0 || i >= (ptrdiff_t)m->in[0] || j >= (ptrdiff_t)m->in[1])
+            continue;
+        found.place[found.count] = (size_t)i * m->in[1] + (size_t)j;
+        found.weight[found.count++] = (real)((corner / 2 ? down : 1 - down) * (corner % 2 ? right : 1 - right));
     }
     return found;
 }
@@ -130,11 +142,14 @@ INLINE void bilinear_rows(void *y, const void *x, const double *matrices, const 
         const double *const t = matrices + 6 * n;
         const double w0 = t[1] * (double)i + t[2], h0 = t[4] * (double)i + t[5];
         for (size_t j = 0; j < width; j++) {
-            const struct around p = pixels_around(t[3] * (double)j + h0, t[0] * (double)j + w0, m);
-            if (p.count == 4) /* most, and the loops of a known length */
+            const double h = t[3] * (double)j + h0, w = t[0] * (double)j + w0;
+            struct around p;
+            if (surrounded(&p, h, w, m)) {
                 mix(y, row * width + j, x, image, &p, 4, fill, channels, bytes);
-            else
+            } else {
+                p = pixels_around(h, w, m);
                 mix(y, row * width + j, x, image, &p, p.count, fill, channels, bytes);
+            }
         }
     }
 }

@@ -26,6 +26,7 @@ const char *batten_kernel_name(size_t i); /* the i-th line of kernels.def, or NU
 int batten_threads(void);
 void batten_set_threads(int n);  /* n >= 1 */
 int batten_team(size_t work);    /* the team for so many elementary operations, which begin now */
+void batten_stay_alone(void);    /* teams that this thread asks for from now on are of one */
 void batten_dismiss(void);       /* a team of more than one has finished them */
 const char *batten_openmp(void); /* the OpenMP runtime's name, or NULL without one */
 

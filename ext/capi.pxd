@@ -15,6 +15,7 @@ cdef extern from "batten.h" nogil:
     int batten_threads()
     void batten_set_threads(int n)
     int batten_team(size_t work)
+    void batten_stay_alone()
     const char *batten_openmp()
 
     ctypedef struct batten_memory:

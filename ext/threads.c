@@ -17,6 +17,9 @@
  * and soon waits again, for twice as long as before, and so on.  Results are the same
  * for any team, so nobody can tell but by the clock.
  *
+ * A thread may ask to stay alone, as one does that prepares what another trains with:
+ * the other's team has all processors already.
+ *
  * After fork the child has one thread, and GNU's OpenMP runtime waits for ever for
  * the others if it had a team before.  A forked child therefore runs serially. */
 #ifdef __linux__
@@ -166,6 +169,8 @@ int batten_threads(void)
 static atomic_llong resume, pause_length;
 enum { LATE = 1000000, ACCIDENT = 100000000, LONGEST_PAUSE = 250000000 };
 
+static _Thread_local int alone;
+
 /* The region that this thread is about to begin. */
 static _Thread_local struct {
     long long began;
@@ -177,6 +182,11 @@ static long long now(void)
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return t.tv_sec * 1000000000LL + t.tv_nsec;
+}
+
+void batten_stay_alone(void)
+{
+    alone = 1;
 }
 
 void batten_set_threads(int n)
@@ -197,7 +207,7 @@ void batten_set_threads(int n)
 int batten_team(size_t work)
 {
     enum { WORTH = 32768 };
-    const int n = work < WORTH ? 1 : batten_threads();
+    const int n = work < WORTH || alone ? 1 : batten_threads();
     if (n == 1)
         return 1;
     region.work = work;

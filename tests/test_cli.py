@@ -423,7 +423,7 @@ def test_info(batten_):
     assert rows["OpenMP"] == (kernels.openmp() or "without OpenMP")
     assert re.match(r"[\d,]+ bytes in use, [\d,]+ at most, [\d,]+ held; [\d,]+ of [\d,]+ blocks", rows["memory pool"])
     assert rows["numpy"] == np.__version__
-    assert {"scikit-learn", "matplotlib", "tqdm"} <= set(rows)
+    assert {"scikit-learn", "matplotlib", "tqdm", "safetensors"} <= set(rows)
 
 
 def test_without_a_command_there_is_help(batten_):

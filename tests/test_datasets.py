@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import batten
+from batten.data import DataLoader
 from batten.datasets import (
     CIFAR10,
     CIFAR100,
@@ -115,6 +116,14 @@ def test_a_transform_sees_one_picture_or_many(dataset):
     dataset.target_transform = lambda labels: labels.shape
     assert dataset[2] == ((3, 4, 5), ())
     assert dataset[2:4] == ((2, 3, 4, 5), (2,)) and dataset[np.array([1])] == ((1, 3, 4, 5), (1,))
+
+
+def test_a_loader_takes_whole_batches(dataset):
+    batches = list(DataLoader(dataset, 4))
+    assert [len(labels) for _, labels in batches] == [4, 4, 1] and all(lies_last(x.numpy()) for x, _ in batches)
+    np.testing.assert_array_equal(np.concatenate([x.numpy() for x, _ in batches]), dataset.data)
+    np.testing.assert_array_equal(np.concatenate([labels.numpy() for _, labels in batches]), dataset.targets)
+    assert len(dataset + dataset) == 18
 
 
 def test_a_split_keeps_pictures_and_transforms(dataset):

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -55,6 +56,23 @@ def test_small_work_stays_on_one_thread(threads):
     assert [kernels.team(work) for work in (0, 1, 32767, 32768, 1 << 40)] == [1, 1, 1, 3, 3]
     threads(1)
     assert kernels.team(1 << 40) == 1
+
+
+@needs_openmp
+def test_a_thread_may_stay_alone(threads):
+    found = []
+
+    def work():
+        found.append(kernels.team(1 << 40))
+        kernels.stay_alone()
+        found.append(kernels.team(1 << 40))
+
+    threads(3)
+    for _ in range(2):
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    assert found == [3, 1, 3, 1] and kernels.team(1 << 40) == 3
 
 
 LATE = """

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import batten
+from batten import _kernels as kernels
 from batten import transforms
 from batten.transforms import affine
 from trials import trials
@@ -435,6 +436,33 @@ def test_same_seed_same_images(name, rng, threads):
     first, second = t(x), t(x)
     assert np.array_equal(first, results[0]) and not np.array_equal(first, second)
     assert not np.array_equal(ALL[name](batten.Generator().manual_seed(8))(x), first)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_same_bytes_on_every_processor(name, rng):
+    x = images(rng, (20, 3, 8, 8), np.uint8)
+    before, results = kernels.isa(), []
+    try:
+        for isa in kernels.isas():
+            kernels.set_isa(isa)
+            batten.manual_seed(3)
+            results.append([a.tobytes() for a in as_list(ALL[name]()(x))])
+    finally:
+        kernels.set_isa(before)
+    assert all(result == results[0] for result in results)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_channels_know_nothing_of_each_other(name, rng):
+    x = images(rng, (4, 3, 8, 8), np.float32)
+    broken = x.copy(order="K")
+    broken[:, 1] = np.nan
+    results = []
+    for given in (x, broken):
+        batten.manual_seed(3)
+        results.append(np.stack(as_list(ALL[name]()(given))))
+    np.testing.assert_array_equal(results[0][:, :, ::2], results[1][:, :, ::2])
+    assert np.isnan(results[1][:, :, 1]).any()
 
 
 @pytest.mark.parametrize("name", RANDOM)

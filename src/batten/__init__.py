@@ -4,6 +4,7 @@ import typing as _typing
 
 from . import autograd as autograd
 from . import cuda as cuda
+from . import data as data
 from . import inspect as inspect
 from . import metrics as metrics
 from . import models as models

@@ -34,7 +34,7 @@ from .training import RECIPES, Parts, Score, Settings, Training, arguments_of, r
 
 __all__ = ["main"]
 
-PACKAGES = ["numpy", "tqdm", "scikit-learn", "matplotlib"]
+PACKAGES = ["numpy", "safetensors", "tqdm", "scikit-learn", "matplotlib"]
 
 
 class UserError(Exception):

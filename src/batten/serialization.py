@@ -13,9 +13,9 @@ as JSON, in which whatever JSON cannot say is an object with one key, its tag:
 and a checksum of it all.  A tensor is named by its path in the object, so a
 `state_dict` is an ordinary safetensors file to everyone else.
 
-A file may come from anyone.  The whole header is found right before memory is taken
-for a tensor, and the tensors then take what the file has of bytes for them; these
-are read straight to where they stay, so that a load holds nothing twice.
+A file may come from anyone.  The safetensors package finds the whole header right
+before a tensor is made, and the tensors then take what the file has of bytes for
+them.  Refused here is what it lets pass: what is said twice, and what the formats do not have.
 """
 
 from __future__ import annotations
@@ -23,15 +23,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-import math
 import os
 import re
 import stat
 import zlib
 from collections.abc import Iterator
-from io import BufferedReader
-from itertools import accumulate
-from typing import Any, BinaryIO, NamedTuple, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 
@@ -43,14 +40,12 @@ __all__ = ["CheckpointError", "load", "save"]
 FORMAT = "batten 1"
 SIGNS = '"crc32":', '"structure":'  # of our own text
 DEPTH = 100  # more nesting than this is an object that holds itself
-HEADER = 100_000_000  # the longest header, in bytes, that safetensors reads
 
 STORED = {
-    "F64": "<f8", "F32": "<f4", "F16": "<f2", "BOOL": "|b1",
-    "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1",
-    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "|u1",
+    "F64": np.float64, "F32": np.float32, "F16": np.float16, "BOOL": np.bool_,
+    "I64": np.int64, "I32": np.int32, "I16": np.int16, "I8": np.int8,
+    "U64": np.uint64, "U32": np.uint32, "U16": np.uint16, "U8": np.uint8,
 }  # fmt: skip
-STORABLE = {np.dtype(code).newbyteorder("="): name for name, code in STORED.items()}
 
 
 class CheckpointError(ValueError):
@@ -61,8 +56,8 @@ class CheckpointError(ValueError):
     ...     try:
     ...         batten.load(file.name)
     ...     except batten.CheckpointError as error:
-    ...         print(str(error).removeprefix(f"cannot load {file.name}: "))
-    it is cut short, or no safetensors file: it has 0 bytes
+    ...         print(str(error).replace(file.name, "file"))
+    cannot load file: Error while deserializing header: header too small
     """
 
 
@@ -84,16 +79,17 @@ def save(obj: Any, path: str | os.PathLike[str]) -> None:
     ...     batten.load(f"{folder}/checkpoint")
     {'epoch': 3, 'weights': [tensor([1., 2.])]}
     """
+    import safetensors.numpy
+
     arrays: dict[str, np.ndarray] = {}
     structure = encode(obj, "", 0, arrays)
     document = {"format": FORMAT, "crc32": checksum(structure, arrays), "structure": structure}
-    # Large elements first: then all begin at multiples of their size, for those who map the file into memory.
-    arrays = dict(sorted(arrays.items(), key=lambda item: -item[1].itemsize))
-    head = header({"batten": json.dumps(document)}, arrays)
     with replacing(path) as file:
-        file.write(head)
-        for x in arrays.values():
-            file.write(raw(x))
+        file.close()  # the package puts one of its own in its place
+        try:
+            safetensors.numpy.save_file(arrays, file.name, {"batten": json.dumps(document)})
+        except safetensors.SafetensorError as error:
+            raise OSError(f"cannot save {os.fsdecode(path)}: {error}") from None
 
 
 def load(path: str | os.PathLike[str]) -> Any:
@@ -107,16 +103,21 @@ def load(path: str | os.PathLike[str]) -> Any:
     Traceback (most recent call last):
     FileNotFoundError: [Errno 2] No such file or directory: 'nowhere.safetensors'
     """
-    with open(os.fspath(path), "rb") as file:
+    import safetensors
+
+    with open(path := os.fsdecode(path), "rb") as file:
         try:
-            metadata, arrays = read(file)
+            with safetensors.safe_open(path, framework="numpy") as content:
+                check(file)
+                metadata = content.metadata() or {}
+                arrays = {name: array(name, content) for name in content.offset_keys()}
             # One sign of our own text will do, so that damage to another does not make the file someone else's.
             texts = [*metadata, *metadata.values()]
             if "batten" in metadata or any(sign in text for text in texts for sign in SIGNS):
                 return restore(metadata, arrays)
             return {name: tensor(name, arrays) for name in sorted(arrays)}
-        except ValueError as error:
-            raise CheckpointError(f"cannot load {os.fsdecode(path)}: {str(error)[:500]}") from None
+        except (ValueError, RecursionError, safetensors.SafetensorError) as error:
+            raise CheckpointError(f"cannot load {path}: {str(error)[:500]}") from None
 
 
 # ---- objects ----
@@ -164,19 +165,21 @@ def refuse(path: str, what: str) -> NoReturn:
 
 def store(x: np.ndarray, path: str, arrays: dict[str, np.ndarray]) -> str:
     """Puts an array among those to be written, and returns the name it has there."""
-    if x.dtype not in STORABLE or not x.dtype.isnative:
+    if x.dtype not in STORED.values():
         refuse(path, f"an array of {x.dtype}")
     name = (path or "tensor").encode(errors="backslashreplace").decode()  # half a surrogate pair is not UTF-8
     while name in arrays or name == "__metadata__":
         name += "'"
-    arrays[name] = x
+    arrays[name] = np.asarray(x, order="C")
     return name
 
 
-def decode(node: Any, arrays: dict[str, np.ndarray]) -> Any:
+def decode(node: Any, depth: int, arrays: dict[str, np.ndarray]) -> Any:
     """The object that some JSON stands for; its tensors and arrays are taken out of `arrays`."""
+    if depth > DEPTH:
+        raise ValueError(f"its structure is nested more than {DEPTH} deep")
     if isinstance(node, list):
-        return [decode(item, arrays) for item in node]
+        return [decode(item, depth + 1, arrays) for item in node]
     if not isinstance(node, dict):
         return node
     if len(node) != 1:
@@ -189,9 +192,9 @@ def decode(node: Any, arrays: dict[str, np.ndarray]) -> Any:
     if tag in ("tuple", "dict") and not isinstance(value, list):
         raise ValueError(f"its structure has a {tag} that is no list")
     if tag == "tuple":
-        return tuple([decode(item, arrays) for item in value])
+        return tuple([decode(item, depth + 1, arrays) for item in value])
     if tag == "dict":
-        pairs = [decode(pair, arrays) for pair in value]
+        pairs = [decode(pair, depth, arrays) for pair in value]
         if not all(type(pair) is list and len(pair) == 2 and type(pair[0]) in (int, str) for pair in pairs):
             raise ValueError("its structure has a dict that is not of pairs, or whose keys are not strings or ints")
         return unique(pairs)
@@ -205,18 +208,29 @@ def decode(node: Any, arrays: dict[str, np.ndarray]) -> Any:
 def restore(metadata: dict[str, str], arrays: dict[str, np.ndarray]) -> Any:
     """The object in a file of our own."""
     try:
-        document = parse("its structure", metadata["batten"], 3 * DEPTH + 4)  # a dict in a dict is three brackets in
+        document = parse(metadata["batten"])
         if document["format"] != FORMAT:
             raise ValueError(f"it has the format {document['format']!r}, and this version reads {FORMAT!r}")
         structure = document["structure"]
         if checksum(structure, arrays) != document["crc32"]:
             raise ValueError("it is damaged: its checksum does not fit its content")
-        obj = decode(structure, arrays)
+        obj = decode(structure, 0, arrays)
     except (AttributeError, KeyError, OverflowError, TypeError) as error:
         raise ValueError(f"its structure is malformed ({type(error).__name__}: {error})") from None
     if arrays:
         raise ValueError(f"it has tensors outside its structure, such as {min(arrays)!r}")
     return obj
+
+
+def array(name: str, content: Any) -> np.ndarray:
+    """A tensor of a file that the package has open."""
+    dtype = content.get_slice(name).get_dtype()
+    if dtype not in STORED:
+        raise ValueError(f"tensor {name!r} has the type {dtype}, which batten does not have")
+    x = content.get_tensor(name)
+    if dtype == "BOOL" and x.view(np.uint8).max(initial=0) > 1:
+        raise ValueError(f"tensor {name!r} has bytes that are neither true nor false")
+    return x
 
 
 def tensor(name: str, arrays: dict[str, np.ndarray]) -> Any:
@@ -236,138 +250,29 @@ def checksum(structure: Any, arrays: dict[str, np.ndarray]) -> int:
     """One number for all that a file holds: structure, names, types, shapes and bytes."""
     crc = zlib.crc32(json.dumps(structure).encode())
     for name in sorted(arrays):
-        x = arrays[name]
-        crc = zlib.crc32(f"{name} {x.dtype.newbyteorder('<').str} {x.shape}".encode(), crc)
-        crc = zlib.crc32(raw(x), crc)
+        x = arrays[name].astype(arrays[name].dtype.newbyteorder("<"), copy=False)
+        crc = zlib.crc32(f"{name} {x.dtype.str} {x.shape}".encode(), crc)
+        crc = zlib.crc32(x.data, crc)
     return crc
 
 
-def raw(x: np.ndarray) -> memoryview:
-    """An array's bytes as a file has them: in C order, little end first.  They are its own where it lies so."""
-    return np.asarray(x, x.dtype.newbyteorder("<"), order="C").reshape(-1).view(np.uint8).data
+# ---- JSON ----
 
 
-# ---- the header ----
+def check(file: BinaryIO) -> None:
+    """Refuses what the package lets pass in a header: a name that is there twice, and what the format does not have."""
+    text = file.read(int.from_bytes(file.read(8), "little"))
+    entries = parse(text.decode())
+    if text[:1] != b"{" or entries.pop("__metadata__", {}) is None:
+        raise ValueError("its header does not begin with a brace, or its __metadata__ is null")
+    for name, entry in entries.items():
+        if not isinstance(entry, dict) or len(entry) > 3:
+            raise ValueError(f"tensor {name!r} is not told by dtype, shape and data_offsets alone")
 
 
-class Place(NamedTuple):
-    """Where among a file's bytes a tensor lies, and what these are."""
-
-    begin: int
-    end: int
-    name: str
-    dtype: str
-    shape: list[int]
-
-
-def header(metadata: dict[str, str], arrays: dict[str, np.ndarray]) -> bytes:
-    """All that comes before the arrays' bytes."""
-    entries: dict[str, Any] = {"__metadata__": metadata}
-    end = 0
-    for name, x in arrays.items():
-        begin, end = end, end + x.nbytes
-        entries[name] = {"dtype": STORABLE[x.dtype], "shape": x.shape, "data_offsets": [begin, end]}
-    text = json.dumps(entries, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # what follows is aligned
-    if len(text) > HEADER:
-        raise ValueError(f"cannot save what needs a header of {len(text)} bytes: more than {HEADER} are not read again")
-    return len(text).to_bytes(8, "little") + text
-
-
-def read(file: BufferedReader) -> tuple[dict[str, str], dict[str, np.ndarray]]:
-    """A safetensors file's text and its arrays by name."""
-    size = os.fstat(file.fileno()).st_size
-    if size < 8:
-        raise ValueError(f"it is cut short, or no safetensors file: it has {size} bytes")
-    length = int.from_bytes(file.read(8), "little")
-    if length > HEADER:
-        raise ValueError(f"it is no safetensors file: its header would have {length} bytes, and {HEADER} are the most")
-    if length > size - 8:
-        raise ValueError(f"it is cut short: of its header's {length} bytes there are {size - 8}")
-    metadata, places = understood(file.read(length), size - 8 - length)
-    arrays = {}
-    for place in places:
-        # Not from the pool: most of it is copied into a model and let go, and the system can have it back.
-        x = np.empty(place.shape, STORED[place.dtype])
-        data = x.reshape(-1).view(np.uint8)
-        if file.readinto(data.data) != data.size:
-            raise ValueError(f"it has become shorter while tensor {place.name!r} was read")
-        if place.dtype == "BOOL" and data.max(initial=0) > 1:
-            raise ValueError(f"tensor {place.name!r} has bytes that are neither true nor false")
-        arrays[place.name] = x.astype(x.dtype.newbyteorder("="), copy=False)
-    return metadata, arrays
-
-
-def understood(text: bytes, size: int) -> tuple[dict[str, str], list[Place]]:
-    """What a header says of the `size` bytes behind it: its text, and the tensors in the order in which they lie.
-
-    They must cover these bytes without a gap, none twice.
-    """
-    if text[:1] != b"{":
-        raise ValueError("its header does not begin with a brace")
-    try:
-        entries = parse("its header", text.decode(), 3)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"its header is not UTF-8 ({error.reason} at byte {error.start})") from None
-    metadata = entries.pop("__metadata__", {})
-    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise ValueError("its __metadata__ is not an object of strings")
-    places = sorted(placed(name, entry, size) for name, entry in entries.items())
-    end, before = 0, None
-    for place in places:
-        if place.begin < end:
-            raise ValueError(f"tensors {before!r} and {place.name!r} overlap")
-        if place.begin > end:
-            raise ValueError(f"there is a hole of {place.begin - end} bytes before tensor {place.name!r}")
-        end, before = place.end, place.name
-    if end < size:
-        raise ValueError(f"there are {size - end} bytes behind its tensors")
-    return metadata, places
-
-
-def placed(name: str, entry: Any, size: int) -> Place:
-    """A tensor's entry in the header, if it is right in itself and lies within the `size` bytes behind that."""
-    if re.search("[\ud800-\udfff]", name):
-        raise ValueError(f"tensor {name!r} has half a surrogate pair in its name")
-    if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
-        raise ValueError(f"tensor {name!r} is not told by dtype, shape and data_offsets")
-    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if not isinstance(dtype, str) or dtype not in STORED:
-        raise ValueError(f"tensor {name!r} has the type {dtype!r}, which batten does not have")
-    if not are_sizes(shape) or len(shape) > 64:
-        raise ValueError(f"tensor {name!r} has the shape {shape}, and not one of at most 64 sizes of at least 0")
-    itemsize = np.dtype(STORED[dtype]).itemsize
-    if itemsize * math.prod(n or 1 for n in shape) >= 1 << 62:
-        raise ValueError(f"tensor {name!r} has the shape {shape}, which is beyond any memory")
-    if not are_sizes(offsets) or len(offsets) != 2:
-        raise ValueError(f"tensor {name!r} has the data_offsets {offsets}, and not two of at least 0")
-    begin, end = offsets
-    if end > size:
-        raise ValueError(f"it is cut short: tensor {name!r} ends at byte {end} of {size}")
-    if end - begin != itemsize * math.prod(shape):
-        raise ValueError(f"tensor {name!r} has {end - begin} bytes, which is not what {dtype} of shape {shape} takes")
-    return Place(begin, end, name, dtype, shape)
-
-
-def are_sizes(x: Any) -> bool:
-    return isinstance(x, list) and all(type(n) is int and n >= 0 for n in x)
-
-
-# ---- its JSON ----
-
-STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
-OTHERS = re.compile(r"[^][{}]+")
-
-
-def parse(what: str, text: str, depth: int) -> Any:
-    """JSON with no key twice, no numbers but whole ones, and at most so many brackets within one another."""
-    brackets = OTHERS.sub("", STRING.sub("", text))
-    if max(accumulate(1 if bracket in "[{" else -1 for bracket in brackets), default=0) > depth:
-        raise ValueError(f"{what} is nested more than {depth} deep")
-    try:
-        return json.loads(text, object_pairs_hook=unique, parse_int=whole, parse_float=whole, parse_constant=whole)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{what} is not JSON ({error})") from None
+def parse(text: str) -> Any:
+    """JSON with no key twice and no numbers but whole ones."""
+    return json.loads(text, object_pairs_hook=unique, parse_int=whole, parse_float=whole, parse_constant=whole)
 
 
 def unique(pairs: list[Any]) -> dict[Any, Any]:
@@ -400,7 +305,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
     Whoever reads, and whatever stops the process or the machine, the file at the path is the old one or the new one,
     whole.  Of several that are written at the same time the last stays.  A process that is killed leaves behind what
-    it had written: a file `.batten-...` in the same folder.
+    it had written: a file `.batten-...` in the same folder, and one `.tmp...` of the safetensors package.
     """
     path = os.path.realpath(path)  # a link stays one
     folder = os.path.dirname(path)
@@ -410,8 +315,10 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         with open(temporary, "xb") as file:
             if mode is not None:
                 os.chmod(temporary, mode)  # while there is nothing in it that others could read
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             yield file
-            file.flush()
+        os.chmod(temporary, mode)  # the block may have put another file there
+        with open(temporary, "ab") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:

@@ -109,6 +109,11 @@ def team(size_t work):
     return capi.batten_team(work)
 
 
+def stay_alone():
+    """Kernels that this thread calls from now on wake no others; their results are the same."""
+    capi.batten_stay_alone()
+
+
 try:
     set_isa(os.environ.get("BATTEN_ISA"))
 except ValueError as error:

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from ..data import Dataset
 from ..nn.layout import channels_first, channels_last
 from ..random import Generator, randperm
 
 __all__ = ["ImageDataset", "digits"]
 
 
-class ImageDataset:
+class ImageDataset(Dataset[tuple[Any, Any]]):
     """Pictures `data` (N, C, H, W) as bytes 0 … `brightest`, and labels `targets` (N,) that count `classes`.
 
     `dataset[i]` is the pair (picture, label); i may also be a slice or an array of indices.  The pictures lie in memory

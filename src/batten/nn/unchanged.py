@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..random import default_generator
+from ..random import drawing
 from .generators import named_generators
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def unchanged(model: Module) -> Iterator[None]:
     own, is not looked into.
     """
     own = [generator for _, generator in named_generators(model)]
-    states = [(generator, generator.get_state()) for generator in (default_generator, *own)]
+    states = [(generator, generator.get_state()) for generator in (drawing.generator, *own)]
     modules = [(module, vars(copy(module))) for module in model.modules()]
     tensors = [*model.parameters(), *model.buffers()]
     tensors += [x.gradient for x in tensors if x.gradient is not None]
