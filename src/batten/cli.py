@@ -14,7 +14,6 @@ import itertools
 import json
 import os
 import platform
-import signal
 import sys
 import tempfile
 import threading
@@ -28,6 +27,7 @@ from . import benchmark
 from .benchmark import report
 from .benchmark.picture import draw
 from .benchmark.suite import BATTEN, QUICK, THOROUGH, Peer, Suite, choose
+from .fit import interruptible
 from .random import Generator
 from .serialization import write
 from .training import RECIPES, Parts, Score, Settings, Training, arguments_of, read, recipe
@@ -312,22 +312,6 @@ def new_folder(parent: Path, name: str) -> Path:
 
 def cannot_write(folder: Path, error: OSError) -> UserError:
     return UserError(f"cannot write into {folder} ({error.strerror}); --out DIR names another folder")
-
-
-@contextlib.contextmanager
-def interruptible() -> Iterator[threading.Event]:
-    """Within it, Ctrl-C only sets an event, so that the work can come to an end; a second one interrupts."""
-    stopped = threading.Event()
-
-    def stop(*_: object) -> None:
-        stopped.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    before = signal.signal(signal.SIGINT, stop)
-    try:
-        yield stopped
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 # ---- batten bench ----
