@@ -53,7 +53,7 @@ class CIFAR10(ImageDataset):
         False: ["test_batch.bin"],
     }
     most = 10_000  # pictures in a file
-    kinds: Sequence[Sequence[str]] = (  # for each label that a picture has
+    kinds: Sequence[Sequence[str]] = (  # for each label that a picture has, the last of which is its target
         ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
     )
     archive, md5 = "cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530"
@@ -72,7 +72,7 @@ class CIFAR10(ImageDataset):
         download: bool = False,
     ) -> None:
         data, labels = self.read(root, train, download)
-        super().__init__(data, labels[:, 0], self.kinds[0], transform=transform, target_transform=target_transform)
+        super().__init__(data, labels[:, -1], self.kinds[-1], transform=transform, target_transform=target_transform)
 
     def read(self, root: str | os.PathLike[str], train: bool, download: bool) -> tuple[np.ndarray, np.ndarray]:
         """The pictures of all files that are there, and of each picture its labels."""
@@ -128,17 +128,8 @@ class CIFAR100(CIFAR10):
     archive, md5 = "cifar-100-binary.tar.gz", "03b5dce01913d631647c71ecec9e9cb8"
     mirrors = ("https://www.cs.toronto.edu/~kriz/", "https://cave.cs.toronto.edu/kriz/")
 
-    def __init__(
-        self,
-        root: str | os.PathLike[str],
-        train: bool = True,
-        transform: Callable[[Any], Any] | None = None,
-        target_transform: Callable[[Any], Any] | None = None,
-        download: bool = False,
-    ) -> None:
-        data, labels = self.read(root, train, download)
-        ImageDataset.__init__(
-            self, data, labels[:, 1], self.kinds[1], transform=transform, target_transform=target_transform
-        )
-        self.coarse_targets = labels[:, 0].astype(np.int64)
-        self.coarse_classes = list(self.kinds[0])
+    def read(self, root: str | os.PathLike[str], train: bool, download: bool) -> tuple[np.ndarray, np.ndarray]:
+        """What there is of CIFAR-10's kind; of the labels, the coarse ones are kept here."""
+        data, labels = super().read(root, train, download)
+        self.coarse_targets, self.coarse_classes = labels[:, 0].astype(np.int64), list(self.kinds[0])
+        return data, labels
