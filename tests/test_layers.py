@@ -25,7 +25,7 @@ FLOORS = [
     ["optim", "serialization", "regularization", "transforms", "data"],
     ["models", "datasets", "inspect", "prediction", "preprocessing"],
     ["callbacks", "checkpoint", "fit", "history", "metrics", "reuse", "run"],
-    ["training", "benchmark"],
+    ["training", "benchmark", "selftest"],
     ["cli"],
     ["__main__"],
 ]
