@@ -2,8 +2,9 @@
 
     python wheels/build.py [FOLDER]         writes into dist, or the folder
 
-An sdist is made of what git has committed, a wheel of the sdist, both in isolation; `auditwheel repair` puts the OpenMP
-runtime inside, strips the libraries, and names the oldest Linux that has what they need. Then proof.py proves the wheel.
+An sdist is made of what git has committed, a wheel of the sdist, both in isolation; `auditwheel repair` puts the
+OpenMP runtime inside, strips the libraries, and names the oldest Linux that has what they need. Then proof.py proves
+the wheel.
 Anything that fails ends it with a code other than zero.
 
 It takes Python, a C compiler, git and a package index. The wheel runs with the Python that runs this, and on systems

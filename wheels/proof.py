@@ -1,6 +1,6 @@
 """Proves a wheel where there is no compiler: in a new virtual environment, with nothing else on PATH.
 
-    python wheels/proof.py dist/batten-0.1.0-cp311-cp311-manylinux_2_27_x86_64.whl
+    python wheels/proof.py dist/batten-0.1.0-cp311-cp311-manylinux_2_28_x86_64.whl
 
 The wheel is installed with its dependencies and those of the extra `labs`. Then `batten info`, the package's own smoke
 tests once for each instruction set of this processor, and a short `batten train` must succeed.
