@@ -3,8 +3,8 @@
     python wheels/wheelhouse.py FOLDER WHEEL
 
 The folder gets the wheel and those of all that `batten[labs]` depends on, for the Python that runs this and its
-platform; `requirements.txt` with their hashes; `SHA256SUMS`; and `INSTALL.txt`, which says what to do there. Then it is proved:
-where there is no network, they are installed into a new environment, and a model learns.
+platform; `requirements.txt` with their hashes; `SHA256SUMS`; and `INSTALL.txt`, which says what to do there. Then it
+is proved: where there is no network, they are installed into a new environment, and a model learns.
 """
 
 import hashlib
