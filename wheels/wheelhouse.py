@@ -8,6 +8,7 @@ is proved: where there is no network, they are installed into a new environment,
 """
 
 import hashlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -57,9 +58,9 @@ def describe(folder, wheels):
 
 def without_network():
     """What a command begins with to have no network, where the system lets one do that."""
-    command = ["unshare", "--net", "--map-root-user"]
+    command = [shutil.which("unshare") or "unshare", "--net", "--map-root-user"]
     try:
-        subprocess.run([*command, "true"], check=True, capture_output=True)
+        subprocess.run([*command, sys.executable, "-c", ""], check=True, capture_output=True)
         return command
     except (OSError, subprocess.CalledProcessError):
         return []
