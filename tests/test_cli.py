@@ -318,7 +318,10 @@ def test_the_bar_on_a_terminal_shows_loss_accuracy_and_speed(mnist, tmp_path):
             ["--data", "digits", "--model", "vgg11"],
             "does not fit the pictures of digits, which are [1, 8, 8]; choose from",
         ),
-        (["--model", "lenet5", "--dropout", "0.5"], "lenet5 has no dropout; leave out --dropout"),
+        (
+            ["--data", "cifar10", "--model", "resnet20", "--dropout", "0.5"],
+            "resnet20 has no dropout; leave out --dropout",
+        ),
         (["--data", "imagenet"], "argument --data: invalid choice: 'imagenet' (choose from"),
         (["--epoch", "3"], "unrecognized arguments: --epoch"),
         (["--lr"], "argument --lr: expected one argument"),
@@ -436,7 +439,7 @@ def test_without_a_command_there_is_help(batten_):
     assert code == 0 and listed >= {"--data", "--root", "--model", "--epochs", "--batch-size", "--lr"}
     assert listed >= {"--weight-decay", "--dropout", "--threads", "--seed", "--out"}
     assert "  mnist, mlp: layers 512-512, epochs 12, batch size 128, lr 0.001, weight decay 1e-05, dropout 0.4" in lines
-    assert "  mnist, lenet5: epochs 8, batch size 64, lr 0.001, weight decay 1e-05" in lines
+    assert "  mnist, lenet5: epochs 8, batch size 64, lr 0.001, weight decay 1e-05, dropout 0" in lines
     code, lines, err = batten_("fly")
     assert code == 2 and len(err) == 1 and "invalid choice: 'fly'" in err[0]
 

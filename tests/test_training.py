@@ -165,8 +165,8 @@ def test_mlp():
         *["Flatten", "Linear", "BatchNorm1d", "ReLU", "Dropout", "Linear", "BatchNorm1d", "ReLU", "Dropout", "Linear"]
     ]
     assert model(batten.ones(2, 3, 2, 2)).shape == (2, 3)
-    plain = models.mlp(12, hidden=[], num_classes=3, dropout=0, batch_norm=False)
+    plain = models.mlp(12, hidden=[], num_classes=3, dropout=0, norm=None)
     assert [type(layer).__name__ for layer in plain] == ["Flatten", "Linear"]
-    bare = models.mlp(12, (5,), 3, 0.0, batch_norm=False)
+    bare = models.mlp(12, (5,), 3, 0.0, norm=None)
     assert [type(layer).__name__ for layer in bare] == ["Flatten", "Linear", "ReLU", "Linear"]
     assert bare[1].bias is not None
