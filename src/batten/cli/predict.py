@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -44,7 +44,8 @@ def run_prediction(options: argparse.Namespace) -> None:
     failed = 0
     for name in options.images:
         try:
-            picture = fitted(read_image(Path(name), classifier.size[0]), classifier, Path(name).suffix == ".npy")
+            image = read_image(Path(name), classifier.size[0])
+            picture = fitted(image, classifier, as_it_is=is_array(Path(name)))
         except UnreadableError as error:
             print(f"batten: {name}: {error}", file=sys.stderr)
             failed += 1
@@ -81,18 +82,22 @@ def read_image(path: Path, channels: int) -> np.ndarray:
         raise UserError("pictures take Pillow, which is not installed: pip install 'batten[labs]'") from None
     mode = {1: "L", 3: "RGB"}[channels]
     try:
-        bytes_of_file = path.suffix == ".npy"
-        image = Image.fromarray(array_of(path)) if bytes_of_file else ImageOps.exif_transpose(Image.open(path))
-        pixels = np.asarray(image.convert(mode))
+        with open(path, "rb") as file:
+            image = Image.fromarray(array_of(file)) if is_array(path) else ImageOps.exif_transpose(Image.open(file))
+            pixels = np.asarray(image.convert(mode))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = getattr(error, "strerror", None) or str(error).replace(f" {str(path)!r}", "")
+        reason = getattr(error, "strerror", None) or str(error).replace(f" {file!r}", "")
         raise UnreadableError(" ".join(reason.split())) from None
     return pixels.reshape(*pixels.shape[:2], channels).transpose(2, 0, 1)
 
 
-def array_of(path: Path) -> np.ndarray:
+def is_array(path: Path) -> bool:
+    return path.suffix == ".npy"
+
+
+def array_of(file: BinaryIO) -> np.ndarray:
     """The bytes (H, W) or (H, W, 3) of an array in a file."""
-    array = np.load(path, allow_pickle=False)
+    array = np.load(file, allow_pickle=False)
     if not isinstance(array, np.ndarray) or array.dtype != np.uint8:
         raise ValueError(f"expected an array of uint8, got {getattr(array, 'dtype', 'several')}")
     if array.ndim == 3 and array.shape[0] in (1, 3):  # (C, H, W)

@@ -121,4 +121,7 @@ def new_folder(parent: Path, name: str) -> Path:
 
 
 def cannot_write(folder: Path, error: OSError) -> UserError:
-    return UserError(f"cannot write into {folder} ({error.strerror}); --out DIR names another folder")
+    """The error, and what can be done about it."""
+    there = files(folder / CHECKPOINTS)
+    remedy = f"batten train --resume {folder} goes on when it can be" if there else "--out DIR names another folder"
+    return UserError(f"cannot write into {folder} ({error.strerror}); {remedy}")

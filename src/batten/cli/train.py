@@ -186,7 +186,7 @@ def learn(folder: Path, begun: Begun, parts: Parts, state: dict[str, Any] | None
         raise UserError(str(error)) from None
     except OSError as error:
         raise cannot_write(folder, error) from None
-    if "curves.png" not in names:
+    if "curves.png" not in names and history.epochs:
         print("no picture of the curves, as matplotlib is not installed: pip install 'batten[labs]'")
     print(f"{folder}: {', '.join(names)}")
     if history.ended == "Ctrl-C":
@@ -298,7 +298,7 @@ def keep(folder: Path, training: Training, history: History, test: dict[str, flo
     for name, text in contents.items():
         write(folder / name, text.encode())
     names = [MODEL, *contents]
-    if picture := curves(history):
+    if history.epochs and (picture := curves(history)):
         write(folder / "curves.png", picture)
         names.append("curves.png")
     return names
