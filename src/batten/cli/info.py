@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import _kernels as kernels
 
-__all__ = ["add_info", "version"]
+__all__ = ["add_info"]
 
 PACKAGES = ["numpy", "safetensors", "tqdm", "scikit-learn", "matplotlib"]
 

@@ -9,10 +9,7 @@ from typing import Any, NoReturn
 
 from ..random import Generator
 
-__all__ = [
-    "Parser", "UserError", "from_zero", "names_of", "one_of", "percent", "positive", "progress_bar", "seed", "share",
-    "terms_of", "whole",
-]  # fmt: skip
+__all__: list[str] = []
 
 
 class UserError(Exception):
