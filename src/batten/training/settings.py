@@ -74,7 +74,15 @@ RECIPES = {
         Settings("digits", "mlp", hidden=(256, 256), epochs=40, batch_size=32, weight_decay=1e-3, dropout=0.2),
         *[Settings(data, "mlp", hidden=(512, 512), epochs=12, dropout=0.4) for data in GREY],
         *[Settings(data, "convnet", epochs=6, dropout=0.5) for data in GREY],
-        *[Settings(data, "lenet5", epochs=8, batch_size=64, dropout=0.5, augment=("crop",)) for data in GREY],
+        *[
+            replace(
+                Settings(data, "lenet5", dropout=0.5, augment=("crop",), epochs=12),
+                lr=0.01,
+                weight_decay=0.0,
+                scheduler="onecycle",
+            )
+            for data in GREY
+        ],  # fmt: skip
         *[Settings(data, "mlp", hidden=(512, 512), dropout=0.3, augment=("crop", "flip")) for data in COLOUR],
         *[
             replace(recipe, data=data, augment=("crop", "flip"), scheduler="cosine")
