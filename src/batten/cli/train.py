@@ -16,7 +16,7 @@ from ..callbacks import Callback
 from ..checkpoint import files
 from ..history import History
 from ..run import Run
-from ..serialization import CheckpointError, load, write
+from ..serialization import load, write
 from ..training import (
     AUGMENTATIONS,
     OPTIMIZERS,
@@ -182,8 +182,10 @@ def learn(folder: Path, begun: Begun, parts: Parts, state: dict[str, Any] | None
         raise UserError(f"{error}; try a smaller --lr") from None
     except MemoryError:
         raise UserError(f"there is not enough memory; try a --batch-size below {settings.batch_size}") from None
-    except CheckpointError as error:
-        raise UserError(str(error)) from None
+    except ValueError as error:
+        if state is None:
+            raise
+        raise UserError(f"cannot go on with {folder}: {error}") from None
     except OSError as error:
         raise cannot_write(folder, error) from None
     if "curves.png" not in names and history.epochs:
