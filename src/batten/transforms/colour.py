@@ -360,9 +360,12 @@ class Normalize(InPlace):
         if not all(self.std):
             raise ValueError(f"Normalize expects deviations other than 0, got {self.std}")
 
-    def transform(self, images: np.ndarray) -> np.ndarray:
+    def check(self, images: np.ndarray) -> None:
         if len(self.mean) not in (1, images.shape[1]):
             raise ValueError(f"Normalize expects images of {len(self.mean)} channels, got {list(images.shape)}")
+
+    def transform(self, images: np.ndarray) -> np.ndarray:
+        self.check(images)
         x = channels_last(images)
         if images.dtype == np.uint8:
             if self.inplace:
@@ -372,14 +375,14 @@ class Normalize(InPlace):
 
 
 def standardized(y: np.ndarray, x: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
-    """y = (x - mean) / std of channels that lie last, x / 255 for x of bytes; mean and std are as many, or one.
+    """y = (x - mean) / std of channels that lie last, x / 255 for x of bytes; mean and std are as many, or one."""
+    return kernels.standardize(y, x, *shift_and_scale(mean, std, x.shape[-1], y.dtype))
 
-    The kernel is told of some pixels at a time, so that there are vectors of what it subtracts.
-    """
-    channels = x.shape[-1]
+
+def shift_and_scale(mean: Sequence[float], std: Sequence[float], channels: int, dtype: np.dtype) -> np.ndarray:
+    """What is subtracted, and what is multiplied by; of some pixels at a time, so that there are vectors of them."""
     times = max(1, 16 * max(1, 16 // max(1, channels)) * channels // len(mean))
-    shift, scale = np.tile(np.array([mean, 1 / np.array(std)]), times).astype(y.dtype)
-    return kernels.standardize(y, x, shift, scale)
+    return np.tile(np.array([mean, 1 / np.array(std)]), times).astype(dtype)
 
 
 class ToDtype(Transform):
