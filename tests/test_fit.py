@@ -811,11 +811,11 @@ def test_what_cannot_be_resumed(tmp_path):
         small(resume=tmp_path / "nowhere")
     batten.save({"model": {}}, tmp_path / "other")
     with pytest.raises(
-        batten.CheckpointError, match="not the state of a run: it has no callbacks, generators, history, initial, "
+        batten.CheckpointError, match="not the state of a run: it has no format, versions, instruction_set, optimizer, "
     ):
         small(resume=tmp_path / "other")
     batten.save([1], tmp_path / "other")
-    with pytest.raises(ValueError, match="it is no dict"):
+    with pytest.raises(ValueError, match="expected it to be a dict, got list of 1"):
         small(resume=tmp_path / "other")
     small(callbacks=[batten.EarlyStopping("loss"), batten.Checkpoint(tmp_path / "run")])
     with pytest.raises(ValueError, match="had a callback EarlyStopping without one: give it the same callbacks"):
@@ -943,7 +943,7 @@ def test_history_as_text_and_state(tmp_path):
             train=train, validation=train, callbacks=[Told("x", [1, 2, 3]), At(2, lambda run: run.record.update(y=7))]
         ),
     ):
-        history.best_epoch = 2
+        history.best_epoch = len(history.epochs) or None
         again = batten.History.from_json(history.to_json())
         assert vars(again) == vars(history)
         batten.save(history.state_dict(), tmp_path / "history")
