@@ -74,10 +74,17 @@ def test_a_training_that_is_killed_at_a_thousand_moments(tmp_path):
 # ---- broken off, and taken up otherwise ----
 
 
+class States(dict):
+    """Those of several runs, which nobody wants to read in messages."""
+
+    def __repr__(self):
+        return "states"
+
+
 @pytest.fixture(scope="module")
 def states(tmp_path_factory):
     """The state of a run of each kind in the middle of an epoch: in the reuse of the validation data, if it has one."""
-    folder, found = tmp_path_factory.mktemp("states"), {}
+    folder, found = tmp_path_factory.mktemp("states"), States()
     for reuse, step in ((None, 14), ("retrain", 44), ("continue", 44)):
         with pytest.raises(BreakdownError):
             Parts(folder / f"{reuse}", reuse, [At(step + 1, breakdown)], every=1).fit()
@@ -193,7 +200,7 @@ def test_what_does_not_fit_is_named(states, tmp_path):
         (None, put(7, "history", "best_epoch"), corrupt, "expected best_epoch of the history .* from 1 to 2, got 7"),
         (None, put("x", "history", "target"), corrupt, "expected float or None as target of the history, got str"),
         (None, put({"epoch": 1}, "history", "epochs", 1), corrupt, "expected epochs of the history .* numbered from 1"),
-        (None, put("x", "history", "epochs", 0, "loss"), corrupt, r"expected numbers in epoch 1 .* for \['loss'\]"),
+        (None, put("x", "history", "epochs", 0, "loss"), corrupt, "expected numbers in the epochs .* got str as loss"),
         (None, put(13, "history", "steps", "count"), corrupt, "'epoch' of the history's steps as two arrays of 13"),
         (None, put(-1, "history", "steps", "count"), corrupt, "two arrays of -1, of bools and of numbers, got list"),
         (
@@ -296,10 +303,9 @@ def changed(state, change):
         del parent[key]
 
 
-@pytest.mark.parametrize("reuse", [None, "retrain", "continue"])
-@settings(max_examples=200)
-@given(changes=st.lists(CHANGES, min_size=1, max_size=2))
-def test_states_changed(states, tmp_path_factory, reuse, changes):
+@settings(max_examples=150)
+@given(reuse=st.sampled_from([None, "retrain", "continue"]), changes=st.lists(CHANGES, min_size=1, max_size=2))
+def test_states_changed(reuse, changes, states, tmp_path_factory):
     """They are refused, by one of three errors, and leave everything as it was; or they are taken just as they are."""
     state = deepcopy(states[reuse])
     for change in changes:
@@ -308,5 +314,6 @@ def test_states_changed(states, tmp_path_factory, reuse, changes):
         warnings.simplefilter("ignore", UserWarning)  # of other versions and instruction sets
         attempt = attempted(state, tmp_path_factory.getbasetemp() / "fuzzed", reuse)
     if attempt.error is None:
-        for name in ("model", "optimizer", "scheduler", "rng", "generators", "loaders", "callbacks", "history"):
-            assert repr(attempt.after[name]) == repr(state[name]), name
+        attempt.after.update({name: state[name] for name in ("versions", "instruction_set")})
+        attempt.after["model"] = dict(attempt.after["model"])
+        assert_same(attempt.after, dict(sorted(state.items(), key=lambda item: list(attempt.after).index(item[0]))))

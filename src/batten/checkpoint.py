@@ -133,6 +133,8 @@ def restore(run: Run, source: Mapping[str, Any], callbacks: Sequence[tuple[Any, 
         with entry(where):
             check_parts(run, parts)
             run.restore(parts)
+            # An optimizer casts what it takes, and nothing is to be cast here.
+            check_alike("optimizer.state", run.optimizer.state_dict()["state"], parts["optimizer"]["state"])
     with entry("loaders"):
         load_places(run.loaders, source["loaders"])
     # Last of all, as what is above may have drawn.

@@ -91,9 +91,10 @@ class History:
         epochs = [dict(row) for row in state_dict["epochs"] if isinstance(row, dict)]
         if [row.get("epoch") for row in epochs] != list(range(1, len(state_dict["epochs"]) + 1)):
             raise ValueError("expected epochs of the history as dicts that are numbered from 1 on in `epoch`")
-        for row in epochs:
-            if wrong := [name for name, value in row.items() if type(name) is not str or type(value) not in NUMBERS]:
-                raise ValueError(f"expected numbers in epoch {row['epoch']} of the history, got others for {wrong}")
+        for name, value in (item for row in epochs for item in row.items()):
+            if type(name) is not str or type(value) not in NUMBERS:
+                raise ValueError(f"expected numbers in the epochs of the history, got {described(value)} as {name}")
+            number(name, value)  # which has to fit in 64 bits
         of = steps.columns["epoch"][1] if len(steps) else np.zeros(0)
         if len(of) and not (of[0] >= 1 and (of[1:] >= of[:-1]).all() and of[-1] <= len(epochs) + 1):
             raise ValueError(f"expected steps of the history in the order of epochs 1 to {len(epochs) + 1}, got others")
