@@ -95,20 +95,21 @@ def resume(run: Run, source: dict[str, Any] | str | os.PathLike[str]) -> None:
 
     A warning says when bits may differ from those of the run without a break, as other kernels compute them.
     """
+    found: Any = source
     if not isinstance(source, dict):
-        source = serialization.load(newest(source) if os.path.isdir(source) else source)
-    check(source)
-    if source["reuse"] != run.reuse:
-        raise ValueError(f"cannot resume a run of reuse_validation={source['reuse']!r} with {run.reuse!r}")
-    callbacks = paired(run, source["callbacks"])
+        found = serialization.load(newest(source) if os.path.isdir(source) else source)
+    check(found)
+    if found["reuse"] != run.reuse:
+        raise ValueError(f"cannot resume a run of reuse_validation={found['reuse']!r} with {run.reuse!r}")
+    callbacks = paired(run, found["callbacks"])
     before = deepcopy(state(run))
     remembered = [(callback, deepcopy(callback.state_dict())) for callback, _ in callbacks]
     try:
-        restore(run, source, callbacks)
+        restore(run, found, callbacks)
     except BaseException:
-        restore(run, before, [(callback, found) for callback, found in remembered if found])
+        restore(run, before, [(callback, kept) for callback, kept in remembered if kept])
         raise
-    made = {"batten": source["versions"]["batten"], "the instruction set": source["instruction_set"]}
+    made = {"batten": found["versions"]["batten"], "the instruction set": found["instruction_set"]}
     now = {"batten": versions()["batten"], "the instruction set": kernels.isa()}
     if others := [f"{what} {made[what]} and not {now[what]}" for what in made if made[what] != now[what]]:
         warnings.warn(

@@ -183,7 +183,7 @@ class Steps(Sequence[Row]):
     """
 
     def __init__(self, rows: Iterable[Row] = ()) -> None:
-        self.count = 0  # of those in the columns
+        self.sealed = 0  # of those in the columns
         self.latest: Row | None = None  # the one after these
         self.room = 0  # how many rows the arrays have room for
         self.columns: dict[str, list[np.ndarray]] = {}  # whether a row has a number of that name, and the numbers
@@ -194,16 +194,16 @@ class Steps(Sequence[Row]):
         """Adds a row.  TypeError if the one before has something else than numbers."""
         if self.latest is not None:
             self.write(self.latest)
-            self.count += 1
+            self.sealed += 1
         self.latest = row
 
     def write(self, row: Row) -> None:
         """Writes a row behind those in the columns."""
-        if self.count == self.room:
+        if self.sealed == self.room:
             self.room = max(2 * self.room, 64)
             self.columns = {name: [longer(x, self.room) for x in column] for name, column in self.columns.items()}
         for there, _ in self.columns.values():
-            there[self.count] = False
+            there[self.sealed] = False
         for name, value in row.items():
             x = value if type(value) is float else number(name, value)  # most are floats, and this is for every step
             kind = FLOAT if x is value else x.dtype
@@ -213,16 +213,16 @@ class Steps(Sequence[Row]):
             elif column[1].dtype != kind:
                 column[1] = column[1].astype(np.result_type(column[1].dtype, kind), copy=False)
             there, values = column
-            there[self.count], values[self.count] = True, x
+            there[self.sealed], values[self.sealed] = True, x
 
     def __len__(self) -> int:
-        return self.count + (self.latest is not None)
+        return self.sealed + (self.latest is not None)
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return [self[place] for place in range(*index.indices(len(self)))]
         place = range(len(self))[index]
-        if self.latest is not None and place == self.count:
+        if self.latest is not None and place == self.sealed:
             return self.latest
         return {name: values[place].item() for name, (there, values) in self.columns.items() if there[place]}
 
@@ -263,7 +263,7 @@ class Steps(Sequence[Row]):
         for name, kind in ALWAYS.items() if count else ():
             if name not in found or not found[name][0].all() or found[name][1].dtype != kind:
                 raise ValueError(f"expected {name} in all steps of the history, as {kind.__name__}")
-        self.count = self.room = count
+        self.sealed = self.room = count
         self.latest, self.columns = None, found
 
 
