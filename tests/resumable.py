@@ -2,7 +2,7 @@
 
     python tests/resumable.py FOLDER SEED KILLS
 
-writes into the folder how an unbroken run ended, and how runs ended that were killed that many times in all, half as
+writes into the folder how an unbroken run ended, and how runs ended that were killed that many times in all, a third as
 often for each reuse of the validation data, at moments that the seed draws.  `test_resume.py` compares them.
 """
 
@@ -164,7 +164,7 @@ def main(folder, seed, kills):
     for reuse in (None, "retrain", "continue"):
         forked(lambda: None, None, folder / f"{reuse}-whole", reuse)
         killed = number = 0
-        while killed < (kills if reuse is None else kills // 2):
+        while killed < (kills if reuse is None else kills // 3):
             place = folder / f"{reuse}-{number}"
             died = forked(*fate(chooser), place, reuse)
             assert died in (0, signal.SIGKILL, signal.SIGXFSZ)
