@@ -267,8 +267,8 @@ def operands(
         channels, features = features, channels
     if len(own) not in (rank + 1, rank + 2) or own[-rank - 1] != channels:
         image = f"{channels}, {AXES[rank]}"
-        order = [*range(len(own) - rank - 1), len(own) - 1, *range(len(own) - rank - 1, len(own) - 1)]
-        last = f"; use .permute{tuple(order)} first" if len(own) > rank and own[-1] == channels else ""
+        axes = [*range(len(own) - rank - 1), len(own) - 1, *range(len(own) - rank - 1, len(own) - 1)]
+        last = f"; use .permute{tuple(axes)} first" if len(own) - rank in (1, 2) and own[-1] == channels else ""
         raise ValueError(f"{name} expects (N, {image}) or ({image}), got {list(own)}{last}")
     if b is not None and b.array.shape != (features,):
         raise ValueError(f"{name} expects a bias [{features}], got {list(b.array.shape)}")
