@@ -2,115 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import math
 import signal
+import subprocess
 import sys
 import threading
-import types
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from fitting import CROSS_ENTROPY, TIMES, At, Restless, batches, bits, network, numbers, resumable, rows, small
 
 import batten
-from batten import checkpoint, nn, optim
+from batten import nn, optim
+from batten.data import TensorDataset
 from batten.metrics import accuracy, evaluate
 from batten.optim import lr_scheduler as schedules
 from batten.regularization import L1, L2, MAP, Gaussian, MaxNorm
 from batten.reuse import Together
-
-TIMES = ("seconds", "images_per_second")
-
-
-def batches(rng, sizes, features=4, classes=3):
-    """Batches of classes that can be told apart, more or less."""
-    centres = np.random.default_rng(7).standard_normal((classes, features))
-    found = []
-    for size in sizes:
-        y = rng.integers(0, classes, size)
-        x = centres[y] + 0.7 * rng.standard_normal((size, features))
-        found.append((batten.tensor(x.astype(np.float32)), batten.tensor(y)))
-    return found
-
-
-def network(dropout=0.3, generator=None):
-    batten.manual_seed(1)
-    return nn.Sequential(
-        nn.Linear(4, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(dropout, generator=generator), nn.Linear(16, 3)
-    )
-
-
-CROSS_ENTROPY = nn.CrossEntropyLoss()
-
-
-def bits(state):
-    return {key: value.array.tobytes() for key, value in state.items()}
-
-
-def rows(history):
-    """All but the times."""
-    found = []
-    for row in [*history.epochs, *history.steps]:
-        found.append({name: value for name, value in row.items() if name not in TIMES})
-    return found
-
-
-class Shuffled:
-    """A loader of another order in each epoch, which can say where it is; an epoch that is left early is over."""
-
-    def __init__(self, batches, seed=3):
-        self.batches, self.seed, self.epoch, self.place = batches, seed, 0, 0
-
-    def __len__(self):
-        return len(self.batches)
-
-    def __iter__(self):
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.batches))
-        try:
-            while self.place < len(order):
-                self.place += 1
-                yield self.batches[order[self.place - 1]]
-        finally:
-            self.epoch, self.place = self.epoch + 1, 0
-
-    def state_dict(self):
-        return {"epoch": self.epoch, "place": self.place}
-
-    def load_state_dict(self, state):
-        self.epoch, self.place = state["epoch"], state["place"]
-
-
-class Told(batten.Callback):
-    """Puts what it is told to into the rows of epochs."""
-
-    def __init__(self, name, values):
-        self.name, self.values = name, values
-
-    def on_epoch_end(self, run):
-        run.record[self.name] = self.values[run.epoch - 1]
-
-
-class At(batten.Callback):
-    """Does something after a step."""
-
-    def __init__(self, step, action):
-        self.step, self.action = step, action
-
-    def on_step_end(self, run):
-        if run.step == self.step:
-            self.action(run)
-
-
-def small(model=None, **options):
-    """A short fit, of a layer to two batches unless something else is said."""
-    model = nn.Linear(4, 3) if model is None else model
-    settings = {
-        "train": batches(np.random.default_rng(0), [8, 8]), "loss": CROSS_ENTROPY, "epochs": 3,
-        "optimizer": optim.SGD(model.parameters(), lr=0.1), "progress": False,
-    }  # fmt: skip
-    return batten.fit(model, **{**settings, **options})
-
 
 # ---- by hand ----
 
@@ -196,7 +104,7 @@ def test_schedules_are_stepped_when_they_are_meant_to(rng):
     }
     by_epoch = {"ExponentialLR": lambda o: schedules.ExponentialLR(o, 0.5)}
     for name, make in {**by_batch, **by_epoch}.items():
-        rates = []
+        rates, weights = [], []
         for by_hand in (True, False):
             model = network()
             optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
@@ -204,6 +112,7 @@ def test_schedules_are_stepped_when_they_are_meant_to(rng):
             if not by_hand:
                 history = small(model, train=train, optimizer=optimizer, scheduler=schedule)
                 rates.append([row["lr"] for row in history.steps])
+                weights.append(bits(model.state_dict()))
                 continue
             rates.append([])
             for _ in range(3):
@@ -216,7 +125,8 @@ def test_schedules_are_stepped_when_they_are_meant_to(rng):
                         schedule.step()
                 if name in by_epoch:
                     schedule.step()
-        assert rates[0] == rates[1], name
+            weights.append(bits(model.state_dict()))
+        assert rates[0] == rates[1] and weights[0] == weights[1], name
         assert len(set(rates[0])) > 2, name
 
     for monitor, mode, stopping in [
@@ -324,203 +234,6 @@ def test_modes_and_hooks_are_as_before():
     assert not optimizer.step_hooks and signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-# ---- early stopping ----
-
-
-@pytest.mark.parametrize(
-    "options, values, best, epochs",
-    [
-        ({"patience": 2}, [5, 4, 4.5, 3, 3, 3, 1], 4, 6),
-        ({"patience": 1}, [5, 5, 1], 1, 2),
-        ({"patience": 2, "min_delta": 1}, [5, 4.5, 3.9, 3.0, 2.9, 2, 0], 3, 5),
-        ({"patience": 2, "mode": "max"}, [1, 3, 2, 4, 4, 4, 9], 4, 6),
-        ({"patience": 2}, [math.nan, 3, math.nan, math.nan, 1], 2, 4),
-        ({"patience": 3}, [math.nan] * 5, None, 3),
-        ({"patience": 9}, [3, 2, 1, 2], 3, 4),
-    ],
-)
-def test_early_stopping(options, values, best, epochs):
-    kept = {}
-
-    class Keep(batten.Callback):
-        def on_epoch_end(self, run):
-            kept[run.epoch] = run.snapshot()
-
-    for restore in (True, False):
-        model = network()
-        optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-        schedule = schedules.ExponentialLR(optimizer, 0.9)
-        stopping = batten.EarlyStopping("told", **options, restore_best=restore)
-        history = small(
-            model, optimizer=optimizer, scheduler=schedule, epochs=len(values),
-            callbacks=[Keep(), Told("told", values), stopping],
-        )  # fmt: skip
-        assert len(history.epochs) == epochs
-        assert history.best_epoch == stopping.best_epoch == best
-        assert stopping.best == (None if best is None else values[best - 1])
-        assert history.ended == ("epochs" if epochs == len(values) else "early stopping")
-        expected = kept[best if restore and best else epochs]
-        assert bits(model.state_dict()) == bits(expected["model"])
-        assert optimizer.param_groups[0]["lr"] == expected["optimizer"]["param_groups"][0]["lr"]
-        assert schedule.state_dict() == expected["scheduler"]
-        for number, state in optimizer.state_dict()["state"].items():
-            assert bits(state) == bits(expected["optimizer"]["state"][number])
-
-
-def test_early_stopping_used_again_begins_anew():
-    stopping = batten.EarlyStopping("told", patience=2)
-    for values, best in (([1, 2, 3, 4], 1), ([9, 8, 7, 8], 3)):
-        history = small(epochs=4, callbacks=[Told("told", values), stopping])
-        assert history.best_epoch == best
-
-
-def test_what_early_stopping_refuses():
-    with pytest.raises(KeyError, match="no 'validation_loss' to monitor in the epochs, which have epoch, loss, lr"):
-        small(callbacks=[batten.EarlyStopping()])
-    for options, message in [
-        ({"patience": 0}, "patience of at least 1 epoch, got 0"),
-        ({"mode": "least"}, "mode is 'min' or 'max', got 'least'"),
-        ({"min_delta": -1}, "min_delta is a number of at least 0, got -1"),
-    ]:
-        with pytest.raises(ValueError, match=message):
-            batten.EarlyStopping(**options)
-
-
-# ---- the validation data ----
-
-
-class Restless(nn.Module):
-    """One weight w, whose loss is (w - y)²."""
-
-    def __init__(self, w=0.0):
-        super().__init__()
-        self.w = nn.Parameter(batten.tensor(float(w)))
-
-    def forward(self, x):
-        return self.w + 0 * x
-
-
-def numbers(*values):
-    return [(batten.zeros(1), batten.tensor([float(value)])) for value in values]
-
-
-def test_together():
-    for first in range(5):
-        for second in range(4):
-            a, b = [f"a{i}" for i in range(first)], [f"b{i}" for i in range(second)]
-            both = list(Together(a, b))
-            assert [x for x in both if x[0] == "a"] == a and [x for x in both if x[0] == "b"] == b
-            for part in range(len(both)):  # evenly: never more than one batch from its share
-                share = part * second / max(1, first + second)
-                assert abs(sum(x[0] == "b" for x in both[:part]) - share) <= 1
-    loaders = [Shuffled(list(range(5))), Shuffled(list(range(10, 13)))]
-    together = Together(*loaders)
-    whole = [list(together), list(together)]
-    assert whole[0] != whole[1] and [loader.epoch for loader in loaders] == [2, 2]
-    for epoch in range(2):
-        for stop in range(1, 9):
-            together, other = (Together(*[Shuffled(loader.batches) for loader in loaders]) for _ in range(2))
-            seen = list(together) if epoch else []
-            iterator = iter(together)
-            seen += [next(iterator) for _ in range(stop)]
-            other.load_state_dict(together.state_dict())
-            assert [*seen, *other, *(other if epoch == 0 else [])] == whole[0] + whole[1]
-    del iterator  # which leaves the epoch
-    assert together.state_dict() == {"place": 0, "loaders": [{"epoch": 2, "place": 0}] * 2}
-
-
-def test_retrain_begins_anew_with_all_data():
-    """w goes from 0 to 1; the validation data would have it at 0.6 at most."""
-    train, validation = numbers(1, 1), numbers(0.6)
-    ends = []
-    for all_data in (None, numbers(0.6, 1, 1)):
-        model = Restless()
-        optimizer = optim.SGD(model.parameters(), lr=0.05, momentum=0.5)
-        schedule = schedules.ExponentialLR(optimizer, 0.9)
-        stopping = batten.EarlyStopping(patience=2)
-        history = batten.fit(
-            model, train, validation, loss=nn.MSELoss(), optimizer=optimizer, epochs=50, callbacks=[stopping],
-            scheduler=schedule, reuse_validation="retrain", all_data=all_data, progress=False,
-        )  # fmt: skip
-        best = history.best_epoch
-        assert 1 < best < 10 and history.reused_after == best + 2
-        assert len(history.epochs) == history.reused_after + best
-        assert all(("validation_loss" in row) == (number < best + 2) for number, row in enumerate(history.epochs))
-
-        again = Restless()
-        optimizer = optim.SGD(again.parameters(), lr=0.05, momentum=0.5)
-        schedule = schedules.ExponentialLR(optimizer, 0.9)
-        small(
-            again, train=all_data or Together(train, validation), optimizer=optimizer, scheduler=schedule,
-            loss=nn.MSELoss(), epochs=best,
-        )  # fmt: skip
-        assert model.w.item() == again.w.item()
-        ends.append(model.w.item())
-    assert ends[0] != ends[1]  # in another order
-
-
-def test_continue_goes_on_until_the_target():
-    """Both parts can be learned: (w, 0) is where training is, (0, v) where validation is."""
-
-    class Two(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.w = nn.Parameter(batten.zeros(2))
-
-        def forward(self, x):
-            return x @ self.w
-
-    train = [(batten.tensor([[1.0, 0.0]]), batten.tensor([1.0]))]
-    validation = [(batten.tensor([[0.3, 1.0]]), batten.tensor([-1.5]))]
-    for most, reached in ((200, True), (3, False), (0, False)):
-        model = Two()
-        stopping = batten.EarlyStopping(patience=2)
-        history = batten.fit(
-            model, train, validation, loss=nn.MSELoss(), optimizer=optim.SGD(model.parameters(), lr=0.05), epochs=50,
-            callbacks=[stopping], reuse_validation="continue", max_extra_epochs=most, progress=False,
-        )  # fmt: skip
-        assert history.best_epoch == 1  # the more of w, the farther from validation's target
-        assert history.target == evaluate_at(Two(), stopping.kept["model"], train)
-        assert history.target_reached is reached
-        extra = history["validation_loss"][history.reused_after :]
-        assert len(extra) == most if not reached else 0 < len(extra) < most
-        if reached:
-            assert extra[-1] <= history.target < extra[-2]
-        if not most:
-            assert bits(model.state_dict()) == bits(stopping.kept["model"])
-
-
-def evaluate_at(model, state, data):
-    model.load_state_dict(state)
-    return evaluate(model, data, nn.MSELoss())["loss"]
-
-
-def test_continue_may_be_there_already():
-    model = Restless()
-    history = batten.fit(
-        model, numbers(2), numbers(0.5), loss=nn.MSELoss(), optimizer=optim.SGD(model.parameters(), lr=0.1), epochs=9,
-        callbacks=[batten.EarlyStopping(patience=1)], reuse_validation="continue", progress=False,
-    )  # fmt: skip
-    assert history.target_reached and len(history.epochs) == history.reused_after
-
-
-def test_what_reuse_refuses():
-    data = numbers(1)
-    for options in ({"callbacks": []}, {"callbacks": [batten.EarlyStopping(restore_best=False)]}, {"validation": None}):
-        settings = {"validation": data, "callbacks": [batten.EarlyStopping()], **options}
-        with pytest.raises(ValueError, match="'retrain' takes validation data, and EarlyStopping with restore_best"):
-            small(reuse_validation="retrain", **settings)
-
-    class Endless:
-        def __iter__(self):
-            return iter(data)
-
-    with pytest.raises(TypeError, match="batches of loaders that have a length; give it all_data for others"):
-        small(reuse_validation="retrain", validation=Endless(), callbacks=[batten.EarlyStopping()])
-    with pytest.raises(ValueError, match="reuse_validation is None, 'retrain' or 'continue', got 'both'"):
-        small(reuse_validation="both", validation=data, callbacks=[batten.EarlyStopping()])
-
-
 # ---- interruption and breakdown ----
 
 
@@ -559,6 +272,41 @@ def test_ctrl_c_ends_after_the_step(tmp_path):
     assert len(run([At(2, twice)])[1].steps) == 3
     with pytest.raises(KeyboardInterrupt):
         run([At(2, lambda run: [signal.raise_signal(signal.SIGINT) for _ in range(2)])])
+
+
+def test_ctrl_c_from_outside(tmp_path):
+    """A signal comes to the process whenever it likes, with a loader's threads at work: all is put in order."""
+    code = """if True:
+        import os, sys, threading, time
+        import batten
+        from batten import nn, optim
+        from batten.data import DataLoader, TensorDataset
+
+        class Slow(batten.Callback):
+            def on_epoch_end(self, run):
+                ends.append(run.model.weight.numpy().copy())
+
+            def on_step_end(self, run):
+                print(run.step, flush=True)
+                time.sleep(0.01)
+
+        ends, model, folder = [], nn.Linear(4, 3), sys.argv[1]
+        data = TensorDataset(batten.randn(60, 4), batten.randint(3, (60,)))
+        history = batten.fit(
+            model, DataLoader(data, 5, shuffle=True, num_workers=2), DataLoader(data, 60), loss=nn.CrossEntropyLoss(),
+            optimizer=optim.Adam(model.parameters()), epochs=1000, progress=False,
+            callbacks=[Slow(), batten.EarlyStopping(patience=1000), batten.Checkpoint(folder, every=1000)],
+        )
+        assert history.ended == "Ctrl-C"
+        assert (model.weight.numpy() == ends[history.best_epoch - 1]).all()
+        assert os.listdir(folder) == [f"step-{len(history.steps):09}.safetensors"]
+    """
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], **options) as process:
+        while process.stdout.readline().strip() != "16":  # in the middle of the second epoch
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=60)[1] == "" and process.returncode == 0
 
 
 @pytest.mark.parametrize("reuse", ["retrain", "continue"])
@@ -653,344 +401,6 @@ def test_the_random_numbers_of_the_forward_that_failed_are_drawn_again():
             small(nn.Sequential(nn.Linear(4, 3), Sometimes(generator)), epochs=100)
 
 
-# ---- checkpoints ----
-
-
-def resumable(folder, *, epochs=3, resume=None, reuse=None, stateful=True, every=1, keep=1000, callbacks=()):
-    """A fit in which all goes on that can: what it returns is to be the same however often it is broken off."""
-    rng = np.random.default_rng(5)
-    train, validation = batches(rng, [8, 8, 8, 5]), batches(rng, [9, 9])
-    if stateful:
-        train, validation = Shuffled(train), Shuffled(validation, 4)
-    model = network(generator=batten.Generator().manual_seed(2))
-    model.append(nn.Dropout(0.1))
-    optimizer = optim.Adam(model.parameters(), lr=0.05)
-    history = batten.fit(
-        model, train, validation, loss=CROSS_ENTROPY, optimizer=optimizer, epochs=epochs,
-        scheduler=schedules.OneCycleLR(optimizer, 0.1, total_steps=200), metrics={"accuracy": accuracy},
-        penalties=L2(1e-4), progress=False, resume=resume, reuse_validation=reuse, max_extra_epochs=2,
-        callbacks=[
-            batten.Checkpoint(folder, every, keep, unit="step"), batten.EarlyStopping(patience=2), *callbacks
-        ],
-    )  # fmt: skip
-    state = optimizer.state_dict()["state"]
-    return {
-        "model": bits(model.state_dict()),
-        "optimizer": {number: bits(values) for number, values in state.items()},
-        "rows": rows(history),
-        "generators": [batten.get_rng_state().tolist(), model[3].generator.get_state().tolist()],
-        "loaders": [loader.state_dict() for loader in (train, validation) if stateful],
-        "rest": [history.best_epoch, history.ended, history.reused_after, history.target, history.target_reached],
-    }
-
-
-@pytest.mark.parametrize("stateful", [True, False])
-@pytest.mark.parametrize("reuse", [None, "retrain", "continue"])
-def test_a_run_goes_on_from_any_step_with_the_same_bits(tmp_path, reuse, stateful):
-    whole = resumable(tmp_path / "whole", reuse=reuse, stateful=stateful)
-    files = checkpoint.files(tmp_path / "whole")
-    assert len(files) >= 12
-    if reuse:
-        assert len(files) > 4 * whole["rest"][2]
-    for number, file in enumerate(files):
-        batten.manual_seed(99)
-        again = resumable(tmp_path / f"{number}", resume=file, reuse=reuse, stateful=stateful, every=1000)
-        for part, value in whole.items():
-            assert again[part] == value, (file.name, part)
-
-
-def test_optimizers_and_schedules_of_all_kinds_go_on(tmp_path):
-    train = batches(np.random.default_rng(0), [8, 8, 8])
-
-    def run(number, folder, resume=None):
-        model = network()
-        parameters = list(model.named_parameters())
-        optimizer = [
-            lambda: optim.LBFGS(model.parameters(), max_iter=3),
-            lambda: optim.Projected(optim.Nesterov(model.parameters(), lr=0.1), MaxNorm(0.5)),
-            lambda: optim.Adagrad(parameters, lr=0.1),
-            lambda: optim.SGD(
-                [{"params": [parameters[0][1]], "lr": 0.3}, {"params": [parameters[1][1]]}], momentum=0.5
-            ),
-        ][number]()
-        schedule = [
-            lambda: schedules.ReduceLROnPlateau(optimizer, patience=0, threshold=0.5),
-            lambda: schedules.SequentialLR(
-                optimizer, [schedules.ConstantLR(optimizer), schedules.ExponentialLR(optimizer, 0.9)], [2]
-            ),
-            lambda: schedules.LambdaLR(optimizer, lambda epoch: 0.5**epoch),
-            lambda: schedules.CyclicLR(optimizer, 0.1, 0.5, step_size_up=4),
-        ][number]()
-        history = small(
-            model, train=train, optimizer=optimizer, scheduler=schedule, epochs=4, resume=resume,
-            callbacks=[batten.EarlyStopping("loss"), batten.Checkpoint(folder, unit="step", keep=99)],
-        )  # fmt: skip
-        return bits(model.state_dict()), rows(history)
-
-    for number in range(4):
-        folder = tmp_path / f"{number}"
-        whole = run(number, folder)
-        for step in (2, 6, 7):
-            assert run(number, tmp_path / f"{number}-{step}", checkpoint.path(folder, step)) == whole, (number, step)
-
-
-def test_a_run_that_breaks_down_goes_on_from_the_folder(tmp_path):
-    whole = resumable(tmp_path / "whole", every=3, keep=2)
-    assert [file.name[8:14] for file in checkpoint.files(tmp_path / "whole")] == ["000009", "000012"]
-    for step in (4, 8, 11):
-        folder = tmp_path / f"broken{step}"
-        with pytest.raises(ZeroDivisionError):
-            resumable(folder, every=3, keep=2, callbacks=[At(step, lambda run: 1 / 0)])
-        assert resumable(folder, every=3, keep=2, resume=folder) == whole
-        with pytest.raises(FileExistsError, match="has checkpoints of another run, such as step-"):
-            resumable(folder)
-
-
-def test_more_epochs_than_at_first(tmp_path):
-    whole = resumable(tmp_path / "whole", epochs=5)
-    part = resumable(tmp_path / "part", epochs=2)
-    assert part["rows"] != whole["rows"]
-    state = batten.load(checkpoint.newest(tmp_path / "part"))
-    again = resumable(tmp_path / "part", epochs=5, resume=state)
-    assert again["rows"] == whole["rows"] and again["model"] == whole["model"]
-
-
-def test_what_a_checkpoint_saves_at_the_end(tmp_path):
-    small(epochs=3, callbacks=[batten.Checkpoint(tmp_path, every=2, keep=9)])
-    assert checkpoint.files(tmp_path) == [checkpoint.path(tmp_path, 4), checkpoint.path(tmp_path, 6)]
-
-
-def test_an_epoch_begins_once(tmp_path):
-    begun = []
-
-    class Note(batten.Callback):
-        def on_epoch_begin(self, run):
-            begun.append(run.epoch)
-
-    resumable(tmp_path / "whole", callbacks=[Note()])
-    assert begun == [1, 2, 3]
-    for step, epochs in ((1, [2, 3]), (4, [2, 3]), (7, [3]), (12, [])):  # there are four in an epoch
-        begun.clear()
-        resumable(tmp_path / f"{step}", callbacks=[Note()], resume=checkpoint.path(tmp_path / "whole", step))
-        assert begun == epochs
-
-
-def test_files_of_steps_that_were_not_made_are_removed(tmp_path):
-    resumable(tmp_path)
-    old = checkpoint.files(tmp_path)[4]
-    resumable(tmp_path, resume=old, keep=3)
-    assert len(checkpoint.files(tmp_path)) == 3
-
-
-def test_the_best_epoch_is_kept_apart(tmp_path):
-    model = network()
-    kept = []
-    values = [3, 1, 2, 2]
-
-    class Keep(batten.Callback):
-        def on_epoch_end(self, run):
-            kept.append(bits(run.model.state_dict()))
-
-    options = {"best": True, "monitor": "told", "every": 2}
-    small(model, epochs=4, callbacks=[batten.Checkpoint(tmp_path, **options), Told("told", values), Keep()])
-    names = sorted(file.name for file in tmp_path.iterdir())
-    assert names == ["best.safetensors", "step-000000008.safetensors"]
-    assert bits(batten.load(tmp_path / "best.safetensors")["model"]) == kept[1]
-    # Later epochs that are no better than before the break leave it as it is.
-    callbacks = [batten.Checkpoint(tmp_path, **options), Told("told", [*values, 1.5, 0.5])]
-    small(model, epochs=5, callbacks=callbacks, resume=tmp_path)
-    assert bits(batten.load(tmp_path / "best.safetensors")["model"]) == kept[1]
-    small(model, epochs=6, callbacks=callbacks, resume=tmp_path)
-    assert bits(batten.load(tmp_path / "best.safetensors")["model"]) == bits(model.state_dict())
-
-
-def test_what_cannot_be_resumed(tmp_path):
-    with pytest.raises(FileNotFoundError, match="there is no checkpoint in"):
-        small(resume=tmp_path)
-    with pytest.raises(FileNotFoundError):
-        small(resume=tmp_path / "nowhere")
-    batten.save({"model": {}}, tmp_path / "other")
-    with pytest.raises(
-        batten.CheckpointError, match="not the state of a run: it has no callbacks, generators, history, initial, "
-    ):
-        small(resume=tmp_path / "other")
-    batten.save([1], tmp_path / "other")
-    with pytest.raises(ValueError, match="it is no dict"):
-        small(resume=tmp_path / "other")
-    small(callbacks=[batten.EarlyStopping("loss"), batten.Checkpoint(tmp_path / "run")])
-    with pytest.raises(ValueError, match="had a callback EarlyStopping without one: give it the same callbacks"):
-        small(resume=tmp_path / "run")
-    with pytest.raises(ValueError, match="cannot resume a run of reuse_validation=None with 'retrain'"):
-        callbacks = [batten.EarlyStopping("loss")]
-        small(resume=tmp_path / "run", callbacks=callbacks, validation=numbers(1), reuse_validation="retrain")
-    for options, message in [
-        ({"every": 0}, "at least 1, got 0 and 1"),
-        ({"keep": 0}, "at least 1, got 1 and 0"),
-        ({"unit": "hour"}, "'epoch' or 'step', got 'hour'"),
-    ]:
-        with pytest.raises(ValueError, match=message):
-            batten.Checkpoint(tmp_path, **options)
-
-
-# ---- the other callbacks ----
-
-
-def test_callbacks_are_told_in_order(tmp_path):
-    told = []
-
-    class Note(batten.Callback):
-        def __init__(self, name):
-            self.name = name
-
-    def noting(event):
-        return lambda self, run: told.append((self.name, event, run.epoch, run.step))
-
-    for event in ("on_fit_begin", "on_epoch_begin", "on_step_end", "on_epoch_end", "on_fit_end"):
-        setattr(Note, event, noting(event))
-
-    class Last(Note, batten.Checkpoint):
-        def __init__(self):
-            Note.__init__(self, "last")
-
-    small(epochs=1, callbacks=[Last(), Note("a"), Note("b")])
-    events = [("on_fit_begin", 0, 0), ("on_epoch_begin", 1, 0), ("on_step_end", 1, 1), ("on_step_end", 1, 2)]
-    expected = [(name, *event) for event in [*events, ("on_epoch_end", 1, 2)] for name in ("a", "b", "last")]
-    assert told == [*expected, *[(name, "on_fit_end", 1, 2) for name in ("last", "b", "a")]]
-
-
-def test_csv(tmp_path):
-    log = batten.CSVLogger(tmp_path / "log.csv")
-    history = small(callbacks=[Told("told", [1, 0.1, 1 / 3]), log])
-    header, *lines = (tmp_path / "log.csv").read_text().splitlines()
-    assert header == "epoch,loss,lr,images,seconds,images_per_second,told"
-    for line, row in zip(lines, history.epochs, strict=True):
-        assert [float(cell) for cell in line.split(",")] == list(row.values())
-
-
-def test_tensorboard(tmp_path, monkeypatch):
-    written = []
-
-    class SummaryWriter:
-        def __init__(self, folder, purge_step=None):
-            written.append((folder, purge_step))
-
-        def add_scalar(self, name, value, step):
-            written.append((name, value, step))
-
-        def flush(self):
-            pass
-
-        def close(self):
-            written.append("closed")
-
-    monkeypatch.setitem(sys.modules, "tensorboardX", None)
-    with pytest.raises(ImportError):
-        small(callbacks=[batten.TensorBoard(tmp_path)])
-    monkeypatch.setitem(sys.modules, "tensorboardX", types.SimpleNamespace(SummaryWriter=SummaryWriter))
-    history = small(epochs=1, callbacks=[batten.TensorBoard(tmp_path), batten.Checkpoint(tmp_path / "run")])
-    assert written[0] == (str(tmp_path), None) and written[-1] == "closed"
-    for step, row in enumerate(history.steps, 1):
-        assert ("step/loss", row["loss"], step) in written
-    assert ("epoch/loss", history["loss"][0], 2) in written
-    written.clear()
-    small(epochs=2, callbacks=[batten.TensorBoard(tmp_path)], resume=tmp_path / "run")
-    assert written[0] == (str(tmp_path), 3)
-
-
-def test_tensorboard_itself(tmp_path):
-    pytest.importorskip("tensorboardX")
-    small(callbacks=[batten.TensorBoard(tmp_path)])
-    (file,) = tmp_path.iterdir()
-    assert b"epoch/loss" in file.read_bytes()
-
-
-def test_learning_rates_of_all_groups():
-    model = nn.Linear(4, 3)
-    groups = [{"params": [model.weight]}, {"params": [model.bias], "lr": 0.5}]
-    optimizer = optim.SGD(groups, lr=0.1, momentum=0.9)
-    schedule = schedules.OneCycleLR(optimizer, [1.0, 2.0], total_steps=6)
-    history = small(model, optimizer=optimizer, scheduler=schedule, callbacks=[batten.LRLogger()])
-    assert [row["lr_0"] for row in history.steps] == [row["lr"] for row in history.steps]
-    assert [row["lr_1"] for row in history.steps] == [2 * row["lr"] for row in history.steps]
-    assert history["lr_1"] == [row["lr_1"] for row in history.steps[1::2]]
-
-
-def test_progress(monkeypatch, capsys):
-    small(progress=True)
-    assert capsys.readouterr().err == ""  # no terminal
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    data = batches(np.random.default_rng(0), [8, 8])
-    small(progress=True, validation=data)
-    shown = capsys.readouterr().err
-    assert "epoch 3: 100%" in shown and "6/6" in shown and ", loss " in shown and ", validation_loss " in shown
-
-    class Endless:
-        def __iter__(self):
-            return iter(data)
-
-    small(progress=True, train=Endless())
-    assert "6 steps" in capsys.readouterr().err
-
-
-# ---- history ----
-
-
-def test_history_as_text_and_state(tmp_path):
-    train = batches(np.random.default_rng(0), [8, 8])
-    for history in (
-        batten.History(),
-        small(
-            train=train, validation=train, callbacks=[Told("x", [1, 2, 3]), At(2, lambda run: run.record.update(y=7))]
-        ),
-    ):
-        history.best_epoch = 2
-        again = batten.History.from_json(history.to_json())
-        assert vars(again) == vars(history)
-        batten.save(history.state_dict(), tmp_path / "history")
-        loaded = batten.History()
-        loaded.load_state_dict(batten.load(tmp_path / "history"))
-        assert vars(loaded) == vars(history)
-        assert [[type(value) for value in row.values()] for row in loaded.steps] == [
-            [type(value) for value in row.values()] for row in history.steps
-        ]
-    assert json.loads(history.to_json())["epochs"] == history.epochs
-    assert [("y" in row) for row in history.steps] == [False, True, False, False, False, False]
-    history.epochs[1].pop("x")
-    assert history["x"] == [1, None, 3]
-    with pytest.raises(KeyError, match="the epochs have no 'learning', but epoch, loss, validation_loss, lr"):
-        history["learning"]
-
-
-def test_history_is_shown():
-    history = batten.History()
-    assert repr(history) == "no epochs" and "<table>" in history._repr_html_()
-    history.epochs += [{"epoch": n, "loss": 1 / n, "<b>": n} for n in range(1, 13)]
-    assert repr(history).count("\n") == 11 and "…" in repr(history)
-    page = history._repr_html_()
-    assert page.count("<tr>") == 12 and "&lt;b&gt;" in page and "<b>" not in page
-
-
-def test_history_is_drawn():
-    pytest.importorskip("matplotlib")
-    history = batten.History()
-    for n in range(1, 4):
-        row = {"epoch": n, "loss": 1 / n, "accuracy": 0.5, "told": n, "lr": 0.1, "seconds": 1.0}
-        history.epochs.append({**row, **({"validation_loss": 2 / n} if n < 3 else {})})
-    history.best_epoch, history.reused_after = 2, 2
-    figure = history.plot()
-    assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "accuracy", "told"]
-    loss = figure.axes[0]
-    assert [text.get_text() for text in loss.get_legend().get_texts()] == [
-        *("training", "validation", "best", "reuse of validation")
-    ]
-    np.testing.assert_array_equal(loss.lines[0].get_ydata(), [1, 1 / 2, 1 / 3])
-    assert list(loss.lines[1].get_ydata())[:2] == [2, 1]
-    assert [axes.get_ylabel() for axes in history.plot("lr").axes] == ["lr"]
-    with pytest.raises(KeyError, match="no 'learning'"):
-        history.plot("learning")
-    figure.canvas.draw()
-
-
 # ---- metrics ----
 
 
@@ -1026,23 +436,56 @@ def test_evaluation_counts_examples_and_leaves_the_model_as_it_is(rng):
 def test_what_fit_refuses():
     data = numbers(1)
     model = Restless()
+    other = optim.SGD(nn.Linear(1, 1).parameters())
     plateau = schedules.ReduceLROnPlateau(optim.SGD(model.parameters()), mode="max")
     for options, error, message in [
         ({"train": iter(data)}, TypeError, "goes through train anew in each epoch, and list_iterator is used up after"),
         ({"validation": (x for x in data)}, TypeError, "through validation anew in each epoch, and generator is used"),
-        ({"train": nn.Identity()}, TypeError, "expects train to be batches, as a DataLoader makes them, got"),
-        ({"optimizer": optim.SGD}, TypeError, "expects an optimizer of the model's parameters, got type"),
+        ({"train": nn.Identity()}, TypeError, r"train to be batches, as DataLoader\(train, batch_size\) makes them"),
+        ({"train": None}, TypeError, "fit expects train to be batches, .* got NoneType"),
+        ({"validation": TensorDataset(batten.zeros(3))}, TypeError, r"validation to be batches, as DataLoader\(val"),
+        ({"loss": nn.MSELoss}, TypeError, r"loss\(output, target\), got the class MSELoss: MSELoss\(…\) makes one"),
+        ({"loss": "mse"}, TypeError, r"fit expects loss\(output, target\), got str"),
+        ({"optimizer": optim.SGD}, TypeError, "expects an optimizer of the model's parameters, got the class SGD: SGD"),
+        ({"optimizer": other}, ValueError, "optimizer of the model's parameters, got one that has none of them"),
         ({"scheduler": [plateau]}, TypeError, "expects a schedule of optim.lr_scheduler, got list"),
-        ({"callbacks": [batten.EarlyStopping]}, TypeError, "fit expects callbacks, got type"),
+        ({"scheduler": schedules.StepLR(other, 1)}, ValueError, "a schedule of the same optimizer, got one of another"),
+        ({"callbacks": [batten.EarlyStopping]}, TypeError, "fit expects callbacks, got the class EarlyStopping: Early"),
+        ({"callbacks": print}, TypeError, "fit expects callbacks, got builtin_function_or_method"),
+        ({"penalties": 0.1}, TypeError, "fit expects penalties, functions of the model, got float"),
+        ({"constraints": L2(0.1)}, TypeError, "fit expects constraints of regularization, got batten.*L2"),
+        ({"metrics": [accuracy]}, TypeError, r"metrics by their names, such as \{'accuracy': accuracy\}, got list"),
         ({"metrics": {"lr": accuracy}}, ValueError, "other names of metrics than lr, which is in the history"),
-        ({"epochs": -1}, ValueError, "epochs to be at least 0, got -1"),
+        ({"epochs": -1}, ValueError, "epochs to be a whole number of at least 0, got -1"),
+        ({"epochs": 2.0}, ValueError, "epochs to be a whole number of at least 0, got 2.0"),
         ({"train": Together([], [])}, ValueError, "expects batches to learn from in each epoch, got none in epoch 1"),
         ({"validation": []}, ValueError, "expected batches, got none"),
         ({"scheduler": plateau}, ValueError, r"ReduceLROnPlateau\(mode='max'\) would follow loss, and minimize it"),
     ]:
+        optimizer = optim.SGD(model.parameters())
+        if options.get("scheduler") is plateau:
+            optimizer = plateau.optimizer
         with pytest.raises(error, match=message):
-            small(model, **{"loss": nn.MSELoss(), "train": data, **options})
-    assert isinstance(iter(data), Iterator)
+            small(model, **{"loss": nn.MSELoss(), "train": data, "optimizer": optimizer, **options})
+    for no_model, came in ((nn.Linear, "the class Linear: Linear"), (nn.functional.relu, "function")):
+        with pytest.raises(TypeError, match=f"fit expects a model that is a Module, got {came}"):
+            batten.fit(no_model, data, loss=nn.MSELoss(), optimizer=other, epochs=1)
+
+
+def test_batches_are_pairs():
+    x, y = batten.zeros(8, 4), batten.zeros(8, dtype=batten.int64)
+    for train, came in [
+        ((x, y), r"batten.FloatTensor\[8, 4\]"),
+        (x, r"batten.FloatTensor\[4\]"),
+        ([(x, y, y)], r"\(batten.FloatTensor\[8, 4\], batten.LongTensor\[8\], batten.LongTensor\[8\]\)"),
+        ([{"x": x, "y": y}], "dict"),
+        ([(x[0], y[0])], r"\(batten.FloatTensor\[4\], batten.LongTensor\[\]\)"),
+        ([(x.array, np.float32(0))], r"\(numpy.ndarray\[8, 4\], numpy.float32\[\]\)"),
+    ]:
+        message = r"expected batches \(x, y\) of examples, as DataLoader\(TensorDataset\(x, y\), batch_size\) makes"
+        for name in ("train", "validation"):
+            with pytest.raises(TypeError, match=f"{message} them, got {came}$"):
+                small(**{name: train})
 
 
 def test_no_epochs():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from batten import models, nn
 from batten.datasets import CIFAR10
 from batten.nn.batch_norm import BatchNormAddRelu, BatchNormRelu
 from parity import assert_close
+from trials import trials
 
 COUNTS = {
     "lenet5": 431_080,
@@ -53,25 +56,67 @@ def test_parameters_of_their_variants():
 # ---- their twins, of a library's layers ----
 
 
-def lenet(m):
+GROUPS = {20: 2, 50: 5, 500: 50, 20 * 13: 26, 13: 1, 5: 1}  # where eight do not divide the channels equally
+
+
+def norm_of(m, norm, channels):
+    return {
+        "batch": lambda: m.BatchNorm2d(channels),
+        "group": lambda: m.GroupNorm(GROUPS.get(channels, channels // 8), channels),
+        "layer": lambda: m.GroupNorm(1, channels),
+    }[norm]()
+
+
+def norm_of_rows(m, norm, features):
+    alone = {"batch": m.BatchNorm1d, "layer": m.LayerNorm}
+    return alone[norm](features) if norm in alone else norm_of(m, norm, features)
+
+
+def convolution(m, norm, channels, features, size, padding=0):
+    """Without a bias, if it were taken away again."""
+    behind = [norm_of(m, norm, features), m.ReLU()] if norm else [m.ReLU()]
+    return m.Conv2d(channels, features, size, padding=padding, bias=norm != "batch"), *behind
+
+
+def linear(m, norm, channels, features, *dropout):
+    behind = [norm_of_rows(m, norm, features), m.ReLU()] if norm else [m.ReLU()]
+    return m.Linear(channels, features, bias=norm != "batch"), *behind, *dropout
+
+
+def lenet(m, norm=None):
+    first, second = (1, 20, 5), (20, 50, 5)
+    bent = [convolution(m, norm, *sizes) if norm else (m.Conv2d(*sizes),) for sizes in (first, second)]
     return m.Sequential(
-        m.Conv2d(1, 20, 5), m.MaxPool2d(2), m.Conv2d(20, 50, 5), m.MaxPool2d(2), m.Flatten(), m.Linear(800, 500),
-        m.ReLU(), m.Linear(500, 10),
+        *bent[0], m.MaxPool2d(2), *bent[1], m.MaxPool2d(2), m.Flatten(),
+        *linear(m, norm, 800, 500), m.Linear(500, 10),
     )  # fmt: skip
 
 
-def alexnet(m):
+def alexnet(m, norm=None):
+    def response():
+        return [] if norm else [m.LocalResponseNorm(5)]
+
     return m.Sequential(
-        m.Conv2d(3, 64, 5, padding=2), m.ReLU(), m.LocalResponseNorm(5), m.MaxPool2d(3, 2),
-        m.Conv2d(64, 192, 5, padding=2), m.ReLU(), m.LocalResponseNorm(5), m.MaxPool2d(3, 2),
-        m.Conv2d(192, 384, 3, padding=1), m.ReLU(), m.Conv2d(384, 256, 3, padding=1), m.ReLU(),
-        m.Conv2d(256, 256, 3, padding=1), m.ReLU(), m.MaxPool2d(3, 2), m.Flatten(),
+        *convolution(m, norm, 3, 64, 5, 2), *response(), m.MaxPool2d(3, 2),
+        *convolution(m, norm, 64, 192, 5, 2), *response(), m.MaxPool2d(3, 2),
+        *convolution(m, norm, 192, 384, 3, 1), *convolution(m, norm, 384, 256, 3, 1),
+        *convolution(m, norm, 256, 256, 3, 1), m.MaxPool2d(3, 2), m.Flatten(),
         m.Dropout(0), m.Linear(2304, 1024), m.ReLU(), m.Dropout(0), m.Linear(1024, 1024), m.ReLU(), m.Linear(1024, 10),
     )  # fmt: skip
 
 
-def norm_of(m, norm, channels):
-    return m.BatchNorm2d(channels) if norm == "batch" else m.GroupNorm(channels // 8, channels)
+def convnet(m, norm):
+    return m.Sequential(
+        *convolution(m, norm, 1, 48, 3, 1), *convolution(m, norm, 48, 48, 3, 1), m.MaxPool2d(2),
+        *convolution(m, norm, 48, 96, 3, 1), *convolution(m, norm, 96, 96, 3, 1),
+        m.AdaptiveAvgPool2d(2), m.Flatten(), m.Dropout(0), m.Linear(384, 10),
+    )  # fmt: skip
+
+
+def mlp(m, norm):
+    widths = [64, 20 * 13, 13, 24, 5]
+    hidden = [layer for sizes in pairwise(widths) for layer in linear(m, norm, *sizes)]
+    return m.Sequential(m.Flatten(), *hidden, m.Linear(5, 10))
 
 
 def vgg(m, plan, norm):
@@ -138,13 +183,32 @@ TWINS = {
 
 @pytest.mark.parametrize("name", TWINS)
 def test_they_compute_what_their_twins_do(name, rng):
-    """In float64: results, the gradients of all parameters, and running statistics."""
     torch = pytest.importorskip("torch")
+    compare(TWINS[name][0](), TWINS[name][1](torch), SIZES.get(name, (3, 32, 32)), rng)
+
+
+@trials("norm", ["batch", "group", "layer", None])
+def test_they_compute_what_their_twins_do_with_any_norm(norm, rng):
+    torch = pytest.importorskip("torch")
+    m = torch.nn
+    compare(models.lenet5(norm=norm), lenet(m, norm), (1, 28, 28), rng)
+    compare(models.convnet(norm=norm, dropout=0), convnet(m, norm), (1, 6, 8), rng)
+    compare(models.mlp(64, (260, 13, 24, 5), dropout=0, norm=norm), mlp(m, norm), (1, 8, 8), rng)
+    if norm == "batch":
+        compare(models.alexnet(dropout=0, norm=norm), alexnet(m, norm), (3, 32, 32), rng)
+    if norm == "layer":
+        compare(models.resnet20(norm), resnet(torch, 20, norm, True), (3, 32, 32), rng)
+
+
+def compare(ours, theirs, size, rng):
+    """In float64: results, the gradients of all parameters, and running statistics."""
+    import torch
+
     torch.set_num_threads(1)
-    ours, theirs = TWINS[name][0]().double(), TWINS[name][1](torch).double()
+    ours, theirs = ours.double(), theirs.double()
     theirs.load_state_dict({key: torch.tensor(x.numpy()) for key, x in ours.state_dict().items()})
     assert count(ours) == count(theirs)
-    x = rng.standard_normal((4, *SIZES.get(name, (3, 32, 32))))
+    x = rng.standard_normal((4, *size))
     target = rng.integers(0, 10, 4)
     y, z = ours(batten.tensor(x)), theirs(torch.tensor(x))
     assert_close(y.detach(), z.detach(), rtol=1e-8, atol=1e-9)
@@ -208,15 +272,44 @@ def test_weights_of_convolutions_begin_with_the_variance_for_gradients():
                 assert layer.bias is None or not layer.bias.any()
 
 
-def test_convnet_takes_images_of_any_size():
-    model = models.convnet(in_channels=3)
+@trials("norm", ["batch", "group", "layer", None])
+def test_convnet_takes_images_of_any_size(norm):
+    model = models.convnet(in_channels=3, norm=norm)
     assert [tuple(model(batten.zeros(2, 3, *size)).shape) for size in ((4, 4), (9, 5), (32, 32))] == [(2, 10)] * 3
+
+
+@trials("norm", ["batch", "group", "layer", None])
+def test_dropout_of_lenet_is_behind_its_hidden_layer(norm):
+    kinds, thinned = ([type(layer) for layer in models.lenet5(norm=norm, dropout=p)] for p in (0, 0.3))
+    assert nn.Dropout not in kinds and thinned == [*kinds[:-1], nn.Dropout, nn.Linear]
+    assert kinds[-2] is nn.ReLU and kinds.count(nn.ReLU) == (3 if norm else 1)
+    assert models.lenet5(norm=norm, dropout=0.3)[-2].p == 0.3
+    assert models.lenet5(in_channels=3, norm=norm, dropout=0.3)(batten.zeros(2, 3, 28, 28)).shape == (2, 10)
+
+
+@trials("make, size", [
+    (models.lenet5, (1, 28, 28)), (models.convnet, (1, 8, 8)), (models.alexnet, (3, 32, 32)),
+    (models.vgg11, (3, 32, 32)), (models.resnet20, (3, 32, 32)), (functools.partial(models.mlp, 64), (64,)),
+])  # fmt: skip
+def test_examples_meet_only_in_batch_normalization(make, size, rng):
+    x = batten.tensor(rng.standard_normal((5, *size)), dtype=batten.float32)
+    for norm, meet in (("batch", True), ("group", False), ("layer", False)):
+        model = make(norm=norm)
+        for layer in model.modules():
+            if isinstance(layer, nn.Dropout):
+                layer.p = 0.0
+        with batten.no_grad():
+            alone, among = model(x[:2]), model(x)[:2]
+        assert (alone - among).abs().max().item() > 1e-3 if meet else np.allclose(alone, among, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("call", "message"), [
     (lambda: models.resnet(18), "resnet expects a depth of 20, 32, 56, got 18"),
-    (lambda: models.resnet(20, norm=None), "resnet expects 'batch' or 'group' as its norm, got None"),
-    (lambda: models.vgg11(norm="layer"), "expected 'batch', 'group' or None as the norm of a model, got 'layer'"),
+    (lambda: models.resnet(20, norm=None), "resnet expects 'batch', 'group' or 'layer' as its norm, got None"),
+    (lambda: models.vgg11(norm="instance"), "expected 'batch', 'group', 'layer' or None as the norm of a model, got"),
+    (lambda: models.lenet5(norm=""), "expected 'batch', 'group', 'layer' or None as the norm of a model, got ''"),
+    (lambda: models.alexnet(norm=""), "expected 'batch', 'group', 'layer' or None as the norm of a model, got ''"),
+    (lambda: models.mlp(4, norm="lrn"), "expected 'batch', 'group', 'layer' or None as the norm of a model, got 'lrn'"),
     (lambda: models.lenet5()(batten.zeros(1, 1, 32, 32)), r"Linear expects \(\*, 800\), got \[1, 1250\]"),
     (lambda: models.vgg11()(batten.zeros(1, 1, 28, 28)), r"Conv2d expects \(N, 3, H, W\) or .*, got \[1, 1, 28, 28\]"),
 ])  # fmt: skip

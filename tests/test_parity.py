@@ -24,8 +24,9 @@ ELSEWHERE = "changes what later operations do; in test_autograd.py"
 EXEMPT = {
     **dict.fromkeys(["empty_cache", "memory_stats"], f"{OWN} (test_memory.py)"),
     **dict.fromkeys(["predict", "Prediction"], f"{OWN} (test_prediction.py)"),
-    **dict.fromkeys(["fit", "History", "Callback", "EarlyStopping", "Checkpoint"], f"{OWN} (test_fit.py)"),
-    **dict.fromkeys(["CSVLogger", "TensorBoard", "LRLogger"], f"{OWN} (test_fit.py)"),
+    **dict.fromkeys(["fit", "History"], f"{OWN} (test_fit.py, test_history.py)"),
+    **dict.fromkeys(["Callback", "EarlyStopping", "Checkpoint"], f"{OWN} (test_callbacks.py, test_checkpoints.py)"),
+    **dict.fromkeys(["CSVLogger", "TensorBoard", "LRLogger"], f"{OWN} (test_callbacks.py)"),
     **dict.fromkeys(["get_num_threads", "set_num_threads"], "says nothing of results (test_threads.py)"),
     **dict.fromkeys(["get_float32_conv_precision", "set_float32_conv_precision"], f"{OWN} (test_nn_convolution.py)"),
     **dict.fromkeys(["CheckpointError", "load", "save"], "another format (test_serialization.py)"),

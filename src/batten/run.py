@@ -18,22 +18,24 @@ import threading
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import cached_property, reduce
 from operator import add
 from time import perf_counter
 from typing import Any
 
+import numpy as np
+
 from . import checkpoint
-from .callbacks import Callback
+from .callbacks import Callback, EarlyStopping
 from .history import History
 from .inspect.nonfinite import first_not_finite
-from .metrics import Metrics, evaluate, means, measured
+from .metrics import Metrics, evaluate, means, measured, pairs
 from .nn import Module
 from .nn.generators import named_generators
 from .nn.utils import clip_grad_norm_
 from .optim import Optimizer
 from .optim.lr_scheduler import ReduceLROnPlateau
-from .random import default_generator
+from .random import Generator, get_rng_state
 from .tensor import Tensor
 
 __all__ = ["Run"]
@@ -67,10 +69,12 @@ class Run:
     initial: Any = None  # a snapshot of the beginning, for "retrain"
     all_data: Any = None  # the loader of training and validation data together
     monitor: str = "loss"  # the column that ReduceLROnPlateau follows
+    asked_to_end: threading.Event = field(default_factory=threading.Event)
 
-    def __post_init__(self) -> None:
-        self.generators = [default_generator, *[generator for _, generator in named_generators(self.model)]]
-        self.asked_to_end = threading.Event()
+    @cached_property
+    def generators(self) -> dict[str, Generator]:
+        """Those of layers' own, by path."""
+        return dict(named_generators(self.model))
 
     @property
     def step(self) -> int:
@@ -114,7 +118,7 @@ class Run:
             self.tell("on_epoch_begin")
         self.model.train()
         began = perf_counter()
-        for x, y in checkpoint.rest(train, seen):
+        for x, y in pairs(checkpoint.rest(train, seen)):
             row = self.run_step(x, y)
             self.record = {"epoch": self.epoch, **row, "images": len(y), "seconds": perf_counter() - began}
             self.history.steps.append(self.record)
@@ -138,7 +142,7 @@ class Run:
     def run_step(self, x: Any, y: Any) -> dict[str, Any]:
         """Forward, backward and a step of the optimizer; returns what was measured on the way."""
         self.lrs = [float(group["lr"]) for group in self.optimizer.param_groups]
-        draws = [generator.get_state() for generator in self.generators]
+        draws = self.draws()
         row: dict[str, Any] = {}
 
         def gradient() -> Tensor:
@@ -172,7 +176,8 @@ class Run:
         steps = self.history.steps_of(self.epoch)
         if not steps:
             raise ValueError(f"fit expects batches to learn from in each epoch, got none in epoch {self.epoch}")
-        found = means(steps, [name for name in ("loss", "penalty", *self.metrics) if name in steps[0]])
+        names = ("loss", "penalty", *self.metrics)  # a run that was resumed may have been without some of them before
+        found = means(steps, [name for name in names if all(name in row for row in steps)])
         if validation is not None:
             found |= {f"validation_{name}": value for name, value in self.evaluate(validation).items()}
         images, seconds = sum(row["images"] for row in steps), math.fsum(row["seconds"] for row in steps)
@@ -188,19 +193,27 @@ class Run:
         """The loss and the metrics of a loader's examples, with the model in evaluation mode."""
         return evaluate(self.model, loader, self.loss, self.metrics)
 
-    def not_finite(self, loss: float, penalties: list[float], x: Any, draws: list[Tensor]) -> FloatingPointError:
+    def not_finite(self, loss: float, penalties: list[float], x: Any, draws: dict[str, Any]) -> FloatingPointError:
         what = f"loss became {loss}" if not math.isfinite(loss) else f"penalty became {sum(penalties)}"
-        where = first_not_finite(self.model, x, list(zip(self.generators, draws, strict=True)))
+        where = first_not_finite(self.model, x, **draws)
         return FloatingPointError(
             f"the {what} in step {self.step + 1} (epoch {self.epoch}), at a learning rate of {self.lrs[0]:g}; {where}"
         )
 
     def tell(self, event: str) -> None:
-        """Tells all callbacks what has happened."""
+        """Tells all callbacks what has happened; what they put into the record becomes numbers of Python's."""
         for callback in self.callbacks:
             getattr(callback, event)(self)
+            for name, value in self.record.items():
+                if type(value) not in (float, int):
+                    self.record[name] = number(name, value)
 
     # Its state
+
+    def draws(self) -> dict[str, Any]:
+        """The states of what the model draws from: the default generator, and layers' own."""
+        own = {path: generator.get_state() for path, generator in self.generators.items()}
+        return {"rng": get_rng_state(), "generators": own}
 
     def parts(self) -> dict[str, Any]:
         """The states of what steps change."""
@@ -218,7 +231,21 @@ class Run:
         if self.scheduler is not None:
             self.scheduler.load_state_dict(deepcopy(parts["scheduler"]))
 
+    def snapshots(self) -> list[tuple[str, dict[str, Any]]]:
+        """Those that the run may yet go back to, with what they are of."""
+        best = [callback.kept for callback in self.callbacks if isinstance(callback, EarlyStopping)]
+        found = [("initial", self.initial), *[("what was best", parts) for parts in best]]
+        return [(what, parts) for what, parts in found if parts is not None]
+
     def begin(self, phase: str, parts: dict[str, Any]) -> None:
         """Begins to learn from the validation data, too."""
         self.phase, self.stopped, self.history.reused_after = phase, None, len(self.history.epochs)
         self.restore(parts)
+
+
+def number(name: str, value: Any) -> Any:
+    """A number of NumPy's, or a tensor of one, as Python's own, as which it goes into texts and checkpoints."""
+    found = np.asarray(value)
+    if found.size != 1 or found.dtype.kind not in "biuf":
+        raise TypeError(f"the history has numbers, got {name} = {value!r}")
+    return found.item()

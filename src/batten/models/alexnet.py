@@ -8,38 +8,42 @@ a stride of 1, where those were of 11 × 11 with a stride of 4 and of 5 × 5; no
 among two processors; the hidden layers have 1024 units, not 4096; and the normalization has k = 1 and divides α = 1e-4
 by its five channels, as in Caffe (Jia et al. 2014), where the paper has k = 2 and does not.  The overlapping pools and
 the dropout are the paper's.
+
+With another normalization LocalResponseNorm is left out, and that one is between each convolution and its ReLU.
 """
 
 from __future__ import annotations
 
 from .. import nn
+from .blocks import convolution
 
 __all__ = ["alexnet"]
 
 
-def alexnet(num_classes: int = 10, dropout: float = 0.5) -> nn.Sequential:
+def alexnet(num_classes: int = 10, dropout: float = 0.5, norm: str | None = None) -> nn.Sequential:
     """AlexNet for images (N, 3, 32, 32); its result is (N, num_classes).
 
-    `dropout` is the probability to drop each value that goes into a hidden layer.
+    `dropout` is the probability to drop each value that goes into a hidden layer; norm is "batch", "group", "layer",
+    or None for LocalResponseNorm.
 
     >>> import batten
     >>> batten.models.alexnet()(batten.zeros(2, 3, 32, 32)).shape
     (2, 10)
     """
 
-    def convolution(channels: int, features: int, size: int) -> list[nn.Module]:
-        return [nn.Conv2d(channels, features, size, padding=size // 2), nn.ReLU()]
+    def response() -> list[nn.Module]:
+        return [nn.LocalResponseNorm(5)] if norm is None else []
 
     return nn.Sequential(
-        *convolution(3, 64, 5),
-        nn.LocalResponseNorm(5),
+        *convolution(3, 64, 5, norm, padding=2),
+        *response(),
         nn.MaxPool2d(3, stride=2),
-        *convolution(64, 192, 5),
-        nn.LocalResponseNorm(5),
+        *convolution(64, 192, 5, norm, padding=2),
+        *response(),
         nn.MaxPool2d(3, stride=2),
-        *convolution(192, 384, 3),
-        *convolution(384, 256, 3),
-        *convolution(256, 256, 3),
+        *convolution(192, 384, 3, norm, padding=1),
+        *convolution(384, 256, 3, norm, padding=1),
+        *convolution(256, 256, 3, norm, padding=1),
         nn.MaxPool2d(3, stride=2),
         nn.Flatten(),
         nn.Dropout(dropout),

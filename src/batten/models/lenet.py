@@ -4,17 +4,25 @@
 
 This is its form in Caffe (Jia et al. 2014), with 431,080 parameters: 20 and 50 features where the paper has 6 and
 16, maxima in place of weighted means, one ReLU in place of many sigmoids, and 500 hidden units.
+
+With normalization, which the paper could not know, there is a ReLU behind every layer but the last:
+
+    x -> [Conv2d -> norm -> ReLU -> MaxPool2d]² -> Linear -> norm -> ReLU -> Dropout -> Linear
 """
 
 from __future__ import annotations
 
 from .. import nn
+from .blocks import convolution, linear
 
 __all__ = ["lenet5"]
 
 
-def lenet5(num_classes: int = 10, in_channels: int = 1) -> nn.Sequential:
+def lenet5(num_classes: int = 10, in_channels: int = 1, norm: str | None = None, dropout: float = 0.0) -> nn.Sequential:
     """LeNet-5 for images (N, in_channels, 28, 28); its result is (N, num_classes).
+
+    norm is "batch", "group", "layer" or None; `dropout` the probability to drop each of the 500 hidden values, and at
+    0 there is no Dropout layer.
 
     >>> import batten
     >>> batten.models.lenet5()
@@ -29,13 +37,16 @@ def lenet5(num_classes: int = 10, in_channels: int = 1) -> nn.Sequential:
       (7): Linear(in_features=500, out_features=10, bias=True)
     )
     """
+
+    def features(channels: int, count: int) -> list[nn.Module]:
+        return [nn.Conv2d(channels, count, 5)] if norm is None else convolution(channels, count, 5, norm)
+
     return nn.Sequential(
-        nn.Conv2d(in_channels, 20, 5),
+        *features(in_channels, 20),
         nn.MaxPool2d(2),
-        nn.Conv2d(20, 50, 5),
+        *features(20, 50),
         nn.MaxPool2d(2),
         nn.Flatten(),
-        nn.Linear(50 * 4 * 4, 500),
-        nn.ReLU(),
+        *linear(50 * 4 * 4, 500, norm, dropout),
         nn.Linear(500, num_classes),
     )

@@ -1,6 +1,6 @@
 """The multilayer perceptron: linear layers with something that bends between them.
 
-    x -> [Linear -> BatchNorm1d -> ReLU -> Dropout]* -> Linear -> one number for each class
+    x -> [Linear -> norm -> ReLU -> Dropout]* -> Linear -> one number for each class
 
 A Linear before a BatchNorm1d has no bias: the mean that is subtracted would take it away again.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .. import nn
+from .blocks import linear
 
 __all__ = ["mlp"]
 
@@ -19,12 +20,12 @@ def mlp(
     hidden: Sequence[int] = (512, 512),
     num_classes: int = 10,
     dropout: float = 0.5,
-    batch_norm: bool = True,
+    norm: str | None = "batch",
 ) -> nn.Sequential:
     """A multilayer perceptron for inputs (N, *) of in_features numbers each; its result is (N, num_classes).
 
     `hidden` are the sizes of the layers between; `dropout` is the probability to drop each of their values, and
-    at 0 there are no Dropout layers.
+    at 0 there are no Dropout layers; norm is "batch", "group", "layer" or None.
 
     >>> import batten
     >>> model = batten.models.mlp(64, hidden=(32,), dropout=0.2)
@@ -42,11 +43,6 @@ def mlp(
     """
     layers: list[nn.Module] = [nn.Flatten()]
     for size in hidden:
-        layers.append(nn.Linear(in_features, size, bias=not batch_norm))
-        if batch_norm:
-            layers.append(nn.BatchNorm1d(size))
-        layers.append(nn.ReLU())
-        if dropout:
-            layers.append(nn.Dropout(dropout))
+        layers += linear(in_features, size, norm, dropout)
         in_features = size
     return nn.Sequential(*layers, nn.Linear(in_features, num_classes))

@@ -8,6 +8,8 @@
 with convolutions of 3 × 3, and 6n + 2 layers in all.  The first block of 32 and that of 64 channels halve the
 image; their shortcut takes every other pixel and adds channels of noughts (the paper's option A), so that no shortcut
 has parameters.
+
+A normalization there must be: without one each block would add to the variance as much again as has come in.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from .. import nn
 from ..nn.fusion import residual
 from ..nn.padding import pad
 from ..tensor import Tensor
-from .blocks import initialised, normalization
+from .blocks import OF_IMAGES, initialised, normalization
 
 __all__ = ["resnet", "resnet20", "resnet32", "resnet56"]
 
@@ -58,8 +60,8 @@ def convolution(channels: int, features: int, stride: int, norm: str) -> list[nn
 def resnet(depth: int, norm: str = "batch", skip: bool = True, num_classes: int = 10) -> nn.Module:
     """A residual network of 20, 32 or 56 layers for images (N, 3, 32, 32); its result is (N, num_classes).
 
-    norm is "batch" or "group" (Wu & He 2018, in groups of eight channels).  Without `skip` it is the plain network
-    that the paper holds against it.  They have 269,722, 464,154 and 853,018 parameters.
+    norm is "batch", "group" (Wu & He 2018, in groups of eight channels) or "layer" (in one group).  Without `skip` it
+    is the plain network that the paper holds against it.  They have 269,722, 464,154 and 853,018 parameters.
 
     >>> import batten
     >>> batten.models.resnet(20)(batten.zeros(2, 3, 32, 32)).shape
@@ -67,8 +69,8 @@ def resnet(depth: int, norm: str = "batch", skip: bool = True, num_classes: int 
     """
     if depth not in DEPTHS:
         raise ValueError(f"resnet expects a depth of {', '.join(map(str, DEPTHS))}, got {depth}")
-    if norm not in ("batch", "group"):
-        raise ValueError(f"resnet expects 'batch' or 'group' as its norm, got {norm!r}")
+    if norm not in OF_IMAGES:
+        raise ValueError(f"resnet expects 'batch', 'group' or 'layer' as its norm, got {norm!r}")
     layers = [*convolution(3, 16, 1, norm), nn.ReLU()]
     channels = 16
     for features in (16, 32, 64):

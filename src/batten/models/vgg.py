@@ -18,8 +18,8 @@ __all__ = ["vgg11", "vgg13", "vgg16"]
 def vgg11(norm: str | None = "batch", num_classes: int = 10, dropout: float = 0.5) -> nn.Module:
     """VGG with eight convolutions for images (N, 3, 32, 32), 9,231,114 parameters; its result is (N, num_classes).
 
-    norm is "batch", "group" (Wu & He 2018, in groups of eight channels) or None; `dropout` the probability to drop
-    each of the 512 features.
+    norm is "batch", "group" (Wu & He 2018, in groups of eight channels), "layer" (in one group) or None; `dropout`
+    the probability to drop each of the 512 features.
 
     >>> import batten
     >>> batten.models.vgg11(norm=None)(batten.zeros(2, 3, 32, 32)).shape
