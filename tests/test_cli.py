@@ -252,12 +252,12 @@ def test_a_download(batten_, mnist, tmp_path, monkeypatch):
 # ---- going on with a run ----
 
 
-def until_epoch(process):
-    """The lines of a process up to that of its first epoch."""
+def until_epoch(process, number=1):
+    """The lines of a process up to that of an epoch, when the checkpoint of the one before is there."""
     lines = []
     for line in process.stdout:
         lines.append(line.rstrip())
-        if line.startswith("epoch"):
+        if re.match(rf"epoch +{number}/", line):
             return lines
     raise AssertionError(lines)
 
@@ -311,9 +311,10 @@ def test_a_run_that_was_killed_goes_on_with_the_same_bits(options, batten_, mnis
     options = (*options, "--batch-size=8", "--threads=1")
     assert batten_(*mnist, *options, "--out", tmp_path / "whole")[0] == 0
     process = start(*mnist, *options, "--out", tmp_path / "run")
-    until_epoch(process)
+    until_epoch(process, 2)
     process.kill()
     process.communicate()
+    assert list((tmp_path / "run" / "checkpoints").glob("step-*"))
     for seconds in (0.5, 0.9):
         process = start("train", "--resume", tmp_path / "run")
         time.sleep(seconds)
