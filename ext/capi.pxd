@@ -113,6 +113,7 @@ cdef extern from "batten.h" nogil:
         BATTEN_TILE_ROWS
         BATTEN_LAYER_ROWS
         BATTEN_BYTE_TAPS
+        BATTEN_ROWS
         BATTEN_MIRRORED
         BATTEN_UPSIDE_DOWN
         BATTEN_UNIT
