@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import importlib.metadata
 import importlib.util
 import itertools
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from . import _kernels as kernels
-from . import benchmark
+from . import benchmark, runtimes
 from .benchmark import report
 from .benchmark.picture import draw
 from .benchmark.suite import BATTEN, QUICK, THOROUGH, Peer, Suite, choose
@@ -81,6 +82,9 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", parser_class=Parser)
 
     info = commands.add_parser("info", help="show version, processor, threads and memory", allow_abbrev=False)
+    info.add_argument(
+        "--beside", nargs="+", default=[], metavar="MODULE", help="import these first, and see what they bring with them"
+    )
     info.set_defaults(command=show_info)
 
     bench = commands.add_parser(
@@ -383,19 +387,34 @@ def write_file(path: str, content: bytes) -> None:
 
 
 def show_info(options: argparse.Namespace) -> None:
+    for module in options.beside:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise UserError(f"cannot import {module} ({error})") from None
+    found_runtimes = runtimes.loaded()
     pool = kernels.memory_stats()
     rows = {
         "batten": version(),
         "instruction set": f"{kernels.isa()} (this processor runs {', '.join(kernels.isas())})",
-        "threads": str(kernels.get_num_threads()),
+        "threads": f"{kernels.get_num_threads()} ({bounds()})",
         "OpenMP": kernels.openmp() or "without OpenMP",
         "memory pool": f"{pool['allocated']:,} bytes in use, {pool['peak']:,} at most, {pool['reserved']:,} held; "
         f"{pool['reused']:,} of {pool['requests']:,} blocks reused",
         "Python": platform.python_version(),
         **{package: found(package) or "not installed" for package in PACKAGES},
     }
-    for name, value in rows.items():
+    for name, value in [*rows.items(), *((runtime.kind.name, runtime.describe()) for runtime in found_runtimes)]:
         print(f"{name:16} {value}")
+    for danger in runtimes.dangers(found_runtimes):
+        print(f"note: {danger}")
+
+
+def bounds() -> str:
+    """Why there are so many threads, if nobody has asked for another number."""
+    found = kernels.processors()
+    quota = f"a quota of {found['quota']}" if found["quota"] else "no quota"
+    return f"{found['affinity']} processors may be used, {found['cores']} cores, {quota}"
 
 
 def version() -> str:
