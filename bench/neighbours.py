@@ -1,4 +1,4 @@
-"""What it costs batten to share a process: its training steps in turn with PyTorch, scikit-learn and NumPy, over those alone.
+"""What it costs batten to share a process: training in turn with NumPy, scikit-learn and PyTorch, over training alone.
 
     python bench/neighbours.py                      half a minute; the goal is 1.3 at most
     python bench/neighbours.py --rounds 9 --beside torch
@@ -86,7 +86,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     installed = [name for name in NEIGHBOURS if importlib.util.find_spec(name)]
     parser.add_argument("--rounds", type=int, default=5, help="how often each is measured (%(default)s)")
-    parser.add_argument("--beside", nargs="*", choices=NEIGHBOURS, default=installed, help="who computes in turn with it")
+    parser.add_argument("--beside", nargs="*", choices=NEIGHBOURS, default=installed, help="who computes in turn")
     parser.add_argument("--only", nargs="+", choices=CASES, default=CASES, help="what is trained")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     options = parser.parse_args()

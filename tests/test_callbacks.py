@@ -8,7 +8,7 @@ import types
 
 import numpy as np
 import pytest
-from fitting import Told, batches, bits, network, small
+from fitting import At, Told, batches, bits, network, small
 
 import batten
 from batten import nn, optim
@@ -102,6 +102,30 @@ def test_callbacks_are_told_in_order(tmp_path):
     assert told == [*expected, *[(name, "on_fit_end", 1, 2) for name in ("last", "b", "a")]]
 
 
+def test_what_callbacks_record_are_numbers(tmp_path):
+    """Whatever kind of number it is, the history can be written."""
+    for value, number in [(np.float32(0.5), 0.5), (np.int64(3), 3), (batten.tensor(2.5), 2.5), (np.array([7]), 7)]:
+        folder = tmp_path / type(value).__name__
+        history = small(epochs=2, callbacks=[batten.Checkpoint(folder), Told("told", [value] * 2), At(1, Put(value))])
+        assert history["told"] == [number] * 2 and type(history["told"][0]) is type(number)
+        assert history.steps[0]["put"] == number
+        again = small(epochs=2, callbacks=[batten.Checkpoint(folder)], resume=folder)
+        assert batten.History.from_json(history.to_json()).epochs == again.epochs == history.epochs
+    for value in ("text", None, [1, 2], np.zeros(2)):
+        with pytest.raises(TypeError, match="the history has numbers, got told = "):
+            small(callbacks=[Told("told", [value] * 3)])
+
+
+class Put:
+    """Puts a value into the record of a step."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __call__(self, run):
+        run.record["put"] = self.value
+
+
 def test_csv(tmp_path):
     log = batten.CSVLogger(tmp_path / "log.csv")
     history = small(callbacks=[Told("told", [1, 0.1, 1 / 3]), log])
@@ -174,3 +198,20 @@ def test_progress(monkeypatch, capsys):
 
     small(progress=True, train=Endless())
     assert "6 steps" in capsys.readouterr().err
+
+
+def test_progress_ends_where_a_fit_does(monkeypatch, capsys):
+    """A bar that stays open would have what comes next in its line, such as the traceback, and the next bar below."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    with pytest.raises(ZeroDivisionError) as failure:
+        small(progress=True, callbacks=[At(2, lambda run: 1 / 0)])
+    assert capsys.readouterr().err.endswith("\n")
+    small(progress=True)
+    assert "\x1b[A" not in capsys.readouterr().err  # which would go up a line, to a bar that is still there
+    assert failure.tb is not None  # keeps the first fit alive
+
+
+def test_progress_in_a_notebook(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
+    small(progress=True)
+    assert "6/6" in capsys.readouterr().err  # though that is no terminal

@@ -6,21 +6,24 @@ import gzip
 import json
 import os
 import re
+import shutil
 import signal
 import struct
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 
 import batten
-from batten import cli, models
-from batten.cli import learn
-from batten.training import read
+from batten import cli
+from batten.cli import runs, train
+from batten.fit import interruptible
+from batten.training import Classifier, read
 
 ACCURACY = re.compile(r"test accuracy (\d+\.\d) %")
-FILES = ["checkpoint.safetensors", "curves.png", "history.json"]
+FILES = ["checkpoints", "curves.png", "history.json", "model.safetensors", "result.json", "settings.json"]
 
 
 @pytest.fixture(autouse=True)
@@ -87,27 +90,21 @@ def mnist(tmp_path):
 
 
 def assert_run(folder, lines):
-    """The files of a run, of which the checkpoint's model has the accuracy that was reported."""
+    """The files of a run, of which the model has the accuracy that was reported."""
     assert sorted(p.name for p in folder.iterdir()) == FILES
     reported = ACCURACY.fullmatch(lines[-1])[1]
-    history = json.loads((folder / "history.json").read_text())
-    assert f"{100 * history['test']['accuracy']:.1f}" == reported
+    result = json.loads((folder / "result.json").read_text())
+    assert f"{100 * result['test']['accuracy']:.1f}" == reported
     assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
-    checkpoint = batten.load(folder / "checkpoint.safetensors")
-    assert checkpoint["epoch"] == history["best_epoch"] <= len(history["epochs"])
-    return checkpoint, history
-
-
-def model_of(checkpoint):
-    return getattr(models, checkpoint["settings"]["model"])(**checkpoint["architecture"])
-
-
-def accuracy_of(checkpoint, dataset):
-    model = model_of(checkpoint)
-    model.load_state_dict(checkpoint["model"])
-    with batten.no_grad():
-        logits = model.eval()((dataset.data - checkpoint["mean"]) / checkpoint["std"])
-    return (logits.argmax(1).numpy() == dataset.targets).mean()
+    history = batten.History.from_json((folder / "history.json").read_text())
+    saved = batten.load(folder / "model.safetensors")
+    assert saved["epoch"] == history.best_epoch <= len(history.epochs)
+    settings = json.loads((folder / "settings.json").read_text())
+    parts, _ = read(settings["settings"]["data"], settings["root"])
+    assert parts.sizes() == settings["images"]
+    classifier = Classifier.load(folder / "model.safetensors")
+    assert classifier.score(parts.test).accuracy == result["test"]["accuracy"]
+    return classifier, history, result
 
 
 # ---- batten train ----
@@ -123,12 +120,8 @@ def test_digits(tmp_path):
     assert lines[0] == "digits: 1,349 images for train, 149 images for validation, 299 images for test"
     assert lines[1] == "there are no files for the test: 299 of the 1,797 images are held out for it"
     assert sum(line.startswith("epoch ") for line in lines) == 3
-    checkpoint, history = assert_run(tmp_path / "run", lines)
-    assert history["test"]["accuracy"] > 0.9
-    assert accuracy_of(checkpoint, read("digits", ".")[0].test) == history["test"]["accuracy"]
-    optimizer = batten.optim.Adam(model_of(checkpoint).parameters())
-    optimizer.load_state_dict(checkpoint["optimizer"])
-    assert optimizer.param_groups[0]["lr"] == checkpoint["settings"]["lr"]
+    _, history, result = assert_run(tmp_path / "run", lines)
+    assert result["test"]["accuracy"] > 0.9 and history.ended == "epochs"
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
@@ -140,9 +133,8 @@ def test_mnist(batten_, tmp_path, suffix):
     assert (code, err) == (0, [])
     assert lines[0] == "mnist: 225 images for train, 25 images for validation, 50 images for test"
     assert lines[1] == "there are no files for the test: 50 of the 300 images are held out for it"
-    checkpoint, history = assert_run(tmp_path / "a", lines)
-    assert history["test"]["accuracy"] > 0.9
-    assert accuracy_of(checkpoint, read("mnist", tmp_path)[0].test) == history["test"]["accuracy"]
+    _, _, result = assert_run(tmp_path / "a", lines)
+    assert result["test"]["accuracy"] > 0.9
 
     put_mnist(tmp_path / "mnist", "t10k", 40, suffix)
     code, lines, err = batten_(*train, tmp_path / "b")
@@ -152,45 +144,39 @@ def test_mnist(batten_, tmp_path, suffix):
     assert_run(tmp_path / "b", lines)
 
 
-def test_cifar10(batten_, tmp_path):
+def test_colour(batten_, tmp_path):
     pytest.importorskip("matplotlib")
     folder = tmp_path / "cifar-10-batches-bin"
     put_cifar(folder)
     put_cifar(folder, "data_batch_2.bin.gz")
     put_cifar(folder, "test_batch.bin", 20)
-    code, lines, err = batten_("train", "--data=cifar10", "--root", tmp_path, "--epochs=1", "--out", tmp_path / "run")
+    train = ("train", "--data=cifar10", "--root", tmp_path, "--epochs=1", "--out", tmp_path / "run")
+    code, lines, err = batten_(*train, "--augment=crop,flip,pca,rotate,jitter,noise,erase")
     assert (code, err) == (0, [])
     assert lines[0] == "cifar10: 216 images for train, 24 images for validation, 20 images for test"
-    checkpoint, _ = assert_run(tmp_path / "run", lines)
-    assert checkpoint["classes"][3] == "cat" and checkpoint["mean"].shape == (3, 1, 1)
+    classifier, _, _ = assert_run(tmp_path / "run", lines)
+    assert classifier.classes[3] == "cat" and len(classifier.normalize.mean) == 3
 
 
-@pytest.mark.parametrize(("data", "model"), [
-    ("digits", "mlp"), ("mnist", "convnet"), ("mnist", "lenet5"), ("cifar10", "convnet"), ("cifar10", "alexnet"),
-    ("cifar10", "vgg11"), ("cifar10", "resnet20"),
-])  # fmt: skip
-def test_models(data, model, batten_, tmp_path):
-    pytest.importorskip("sklearn")
-    put_mnist(tmp_path, count=80)
-    put_cifar(tmp_path, count=80)
-    train = ("train", "--data", data, "--model", model, "--root", tmp_path, "--epochs", 1)
-    code, lines, err = batten_(*train, "--out", tmp_path / "run")
-    assert (code, err) == (0, [])
-    checkpoint = batten.load(tmp_path / "run" / "checkpoint.safetensors")
-    count = sum(p.numel() for p in model_of(checkpoint).parameters())
-    assert any(line.startswith(f"{model}: {count:,} parameters; ") for line in lines)
-    assert f"{100 * accuracy_of(checkpoint, read(data, tmp_path)[0].test):.1f}" == ACCURACY.fullmatch(lines[-1])[1]
+@pytest.mark.parametrize("name", ["fashion-mnist", "kmnist"])
+def test_the_likes_of_mnist(name, batten_, tmp_path):
+    pytest.importorskip("matplotlib")
+    put_mnist(tmp_path / name)
+    code, lines, _ = batten_("train", "--data", name, "--root", tmp_path, "--epochs=1", "--out", tmp_path / "run")
+    classifier, _, _ = assert_run(tmp_path / "run", lines)
+    assert code == 0 and classifier.classes == list(batten.training.DATASETS[name].kinds)
 
 
 @pytest.mark.parametrize("model", ["mlp", "convnet"])
 def test_the_same_seed_gives_the_same_bits_on_any_number_of_threads(model, batten_, mnist, tmp_path):
     def run(name, *options):
-        code, lines, err = batten_(*mnist, "--model", model, "--out", tmp_path / name, *options)
+        code, lines, err = batten_(*mnist, "--model", model, "--augment=crop", "--out", tmp_path / name, *options)
         assert (code, err) == (0, [])
+        result = json.loads((tmp_path / name / "result.json").read_text())
         history = json.loads((tmp_path / name / "history.json").read_text())
-        machine = history.pop("machine")
-        content = (tmp_path / name / "checkpoint.safetensors").read_bytes()
-        return machine["threads"], (content, json.dumps(history), lines[-1])
+        losses = [(row["loss"], row.get("validation_loss")) for row in history["epochs"] + history["steps"]]
+        content = (tmp_path / name / "model.safetensors").read_bytes()
+        return result.pop("threads"), (content, losses, result, lines[-1])
 
     threads, one = run("one", "--threads", 1, "--seed", 3)
     assert threads == 1
@@ -202,22 +188,49 @@ def test_the_same_seed_gives_the_same_bits_on_any_number_of_threads(model, batte
 
 
 def test_options_are_what_is_trained_with(batten_, mnist, tmp_path):
-    options = {"batch_size": 50, "lr": 0.002, "weight_decay": 0.5, "dropout": 0.25, "seed": 7, "epochs": 1}
+    options = {
+        "batch_size": 50, "optimizer": "adamw", "lr": 0.002, "weight_decay": 0.5, "dropout": 0.25, "norm": "layer",
+        "scheduler": "cosine", "max_norm": 3.0, "early_stopping": 2, "reuse_validation": "retrain", "seed": 7,
+        "epochs": 1, "model": "lenet5",
+    }  # fmt: skip
     line = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
-    code, _, _ = batten_(*mnist, *line, "--model", "mlp", "--out", tmp_path / "run")
-    checkpoint = batten.load(tmp_path / "run" / "checkpoint.safetensors")
-    assert code == 0 and options.items() <= checkpoint["settings"].items()
-    group = checkpoint["optimizer"]["param_groups"][0]
-    assert (group["lr"], group["weight_decay"]) == (0.002, 0.5)
-    assert checkpoint["architecture"]["dropout"] == 0.25
-    assert checkpoint["optimizer"]["state"][0]["step"].item() == 225 // 50
+    penalties = ["--penalty", "l1=1e-5,group-lasso=0.001", "--penalty=l2=0"]
+    code, lines, _ = batten_(*mnist, *line, *penalties, "--augment=erase,crop", "--out", tmp_path / "run")
+    assert code == 0
+    settings = json.loads((tmp_path / "run" / "settings.json").read_text())["settings"]
+    terms = {"penalties": ["l1=1e-05", "group-lasso=0.001", "l2=0.0"], "augment": ["erase", "crop"]}
+    assert settings == {**options, **terms, "data": "mnist", "hidden": []}
+    saved = batten.load(tmp_path / "run" / "model.safetensors")
+    assert saved["settings"] == {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
+    (state,) = (tmp_path / "run" / "checkpoints").iterdir()
+    group = batten.load(state)["optimizer"]["param_groups"][0]
+    assert (group["initial_lr"], group["weight_decay"]) == (0.002, 0.5)
+    assert (saved["architecture"]["dropout"], saved["architecture"]["norm"]) == (0.25, "layer")
+    history = batten.History.from_json((tmp_path / "run" / "history.json").read_text())
+    assert [len(history.steps_of(2)), history.reused_after] == [250 // 50, 1] and history["penalty"][0] > 0
+    assert "epoch 1 was best: training again from the start, with the validation images, for as many epochs" in lines
+    assert "the weights are those of epoch 2, the last one" in lines
+
+    code, _, _ = batten_(*mnist, "--norm=none", "--scheduler=none", "--augment=none", "--out", tmp_path / "bare")
+    settings = json.loads((tmp_path / "bare" / "settings.json").read_text())["settings"]
+    assert code == 0 and [settings[name] for name in ("norm", "scheduler", "augment")] == [None, None, []]
+
+
+def test_reuse_by_going_on(batten_, mnist, tmp_path):
+    options = ("--early-stopping", 3, "--reuse-validation", "continue", "--epochs", 4)
+    code, lines, _ = batten_(*mnist, *options, "--out", tmp_path / "run")
+    history = batten.History.from_json((tmp_path / "run" / "history.json").read_text())
+    assert code == 0 and len(history.epochs) > history.reused_after
+    going = f"epoch {history.best_epoch} was best: going on from there with the validation images, until their loss is "
+    assert f"{going}{history.target:.4f}" in lines
+    assert (f"the validation loss did not get down to {history.target:.4f}" in lines) == (not history.target_reached)
 
 
 def test_runs_have_folders_of_their_own(batten_, mnist, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for number in (1, 2):
         _, lines, _ = batten_(*mnist, "--epochs", 1)
-        assert lines[-2].startswith(f"runs/mnist-mlp-{number}: checkpoint.safetensors, history.json")
+        assert lines[-2].startswith(f"runs/mnist-mlp-{number}: model.safetensors, history.json")
     assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == ["mnist-mlp-1", "mnist-mlp-2"]
 
 
@@ -226,30 +239,152 @@ def test_without_matplotlib_there_is_no_picture(batten_, mnist, tmp_path, monkey
     code, lines, err = batten_(*mnist, "--out", tmp_path / "run")
     assert (code, err) == (0, [])
     assert "no picture of the curves, as matplotlib is not installed: pip install 'batten[labs]'" in lines
-    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["checkpoint.safetensors", "history.json"]
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == [name for name in FILES if name != "curves.png"]
 
 
-def test_ctrl_c_keeps_the_best_weights(mnist, tmp_path):
-    process = start(*mnist, "--epochs", 10**9, "--out", tmp_path / "run")
+def test_a_download(batten_, mnist, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(batten.datasets.MNIST, "download", lambda self, root: asked.append(root))
+    assert batten_(*mnist, "--epochs", 1, "--download", "--out", tmp_path / "run")[0] == 0
+    assert asked == [str(tmp_path / "data")]
+
+
+# ---- going on with a run ----
+
+
+def until_epoch(process):
+    """The lines of a process up to that of its first epoch."""
     lines = []
     for line in process.stdout:
         lines.append(line.rstrip())
         if line.startswith("epoch"):
-            process.send_signal(signal.SIGINT)
-            break
+            return lines
+    raise AssertionError(lines)
+
+
+def test_ctrl_c_keeps_the_best_weights(batten_, mnist, tmp_path):
+    pytest.importorskip("matplotlib")
+    process = start(*mnist, "--epochs", 10**9, "--out", tmp_path / "run")
+    lines = until_epoch(process)
+    process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     lines += out.splitlines()
     assert (process.returncode, err) == (0, "")
-    assert "stopped by Ctrl-C; the best weights so far are kept" in lines
+    assert f"stopped by Ctrl-C; batten train --resume {tmp_path / 'run'} goes on" in lines
+    _, history, _ = assert_run(tmp_path / "run", lines)
+    assert history.ended == "Ctrl-C"
+    assert len(history.epochs) == sum(line.startswith("epoch") for line in lines) < 1000
+
+
+def test_a_run_that_was_interrupted_goes_on(batten_, mnist, tmp_path, monkeypatch):
+    """Ctrl-C in mid-epoch, before one has ended and after that."""
+    pytest.importorskip("matplotlib")
+    options = ("--epochs", 3, "--augment", "crop", "--batch-size", 16)
+    assert batten_(*mnist, *options, "--out", tmp_path / "whole")[0] == 0
+    on_step_end, stops = train.Report.on_step_end, [3, 20]
+
+    def interrupted(self, run):
+        on_step_end(self, run)
+        if stops and run.step == stops[0]:
+            stops.pop(0)
+            run.interrupted = True
+
+    monkeypatch.setattr(train.Report, "on_step_end", interrupted)
+    code, lines, err = batten_(*mnist, *options, "--out", tmp_path / "run")
+    assert (code, err) == (0, []) and "no epoch has ended: the weights are those of the last step" in lines
+    assert not (tmp_path / "run" / "curves.png").exists()
+    code, lines, err = batten_("train", "--resume", tmp_path / "run")
+    assert (code, err) == (0, []) and any(line.startswith("best epoch 1: validation loss") for line in lines)
+    code, lines, err = batten_("train", "--resume", tmp_path / "run", "--threads", 1)
+    assert (code, err) == (0, [])
+    assert_run(tmp_path / "run", lines)
+    contents = [(tmp_path / run / "model.safetensors").read_bytes() for run in ("whole", "run")]
+    assert contents[0] == contents[1]
+
+
+@pytest.mark.parametrize("options", [
+    ("--model=convnet", "--augment=crop,erase", "--epochs=4", "--scheduler=cosine"),
+    ("--augment=crop", "--epochs=6", "--reuse-validation=retrain", "--penalty=l1=1e-4", "--max-norm=2"),
+])  # fmt: skip
+def test_a_run_that_was_killed_goes_on_with_the_same_bits(options, batten_, mnist, tmp_path, monkeypatch):
+    """Whenever it is killed: at first after the line of an epoch, then at any moment."""
+    options = (*options, "--batch-size=8", "--threads=1")
+    assert batten_(*mnist, *options, "--out", tmp_path / "whole")[0] == 0
+    process = start(*mnist, *options, "--out", tmp_path / "run")
+    until_epoch(process)
+    process.kill()
+    process.communicate()
+    for seconds in (0.5, 0.9):
+        process = start("train", "--resume", tmp_path / "run")
+        time.sleep(seconds)
+        process.kill()
+        process.communicate()
+    code, lines, err = batten_("train", "--resume", tmp_path / "run")
+    assert (code, err) == (0, [])
+    contents = [(tmp_path / run / "model.safetensors").read_bytes() for run in ("whole", "run")]
+    assert contents[0] == contents[1]
     assert ACCURACY.fullmatch(lines[-1])
-    history = json.loads((tmp_path / "run" / "history.json").read_text())
-    assert len(history["epochs"]) == sum(line.startswith("epoch") for line in lines) < 1000
-    checkpoint = batten.load(tmp_path / "run" / "checkpoint.safetensors")
-    assert accuracy_of(checkpoint, read("mnist", mnist[4])[0].test) == history["test"]["accuracy"]
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint(batten_, mnist, tmp_path):
+    """It begins anew."""
+    assert batten_(*mnist, "--out", tmp_path / "whole")[0] == 0
+    (tmp_path / "run").mkdir()
+    shutil.copy(tmp_path / "whole" / "settings.json", tmp_path / "run")
+    assert batten_("train", "--resume", tmp_path / "run")[0] == 0
+    contents = [(tmp_path / run / "model.safetensors").read_bytes() for run in ("whole", "run")]
+    assert contents[0] == contents[1]
+
+
+def test_a_run_that_has_ended(batten_, mnist, tmp_path):
+    """It says so; and it goes on to more epochs, as if it had been so long from the beginning."""
+    run = tmp_path / "run"
+    assert batten_(*mnist, "--out", run)[0] == 0
+    before = (run / "model.safetensors").read_bytes()
+    code, lines, err = batten_("train", "--resume", run)
+    assert (code, err) == (0, []) and "there was nothing left to do: the run has ended (epochs)" in lines
+    assert ACCURACY.fullmatch(lines[-1]) and (run / "model.safetensors").read_bytes() == before
+
+    moved = tmp_path / "moved"
+    (tmp_path / "data").rename(moved)
+    code, lines, err = batten_("train", "--resume", run, "--epochs", 4, "--root", moved)
+    assert (code, err) == (0, []) and any(line.startswith("epoch 3/4") for line in lines)
+    assert not any(line.startswith("epoch 2/") for line in lines)
+    assert batten_(*mnist, "--root", moved, "--epochs", 4, "--out", tmp_path / "whole")[0] == 0
+    assert (run / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
+    assert (run / "settings.json").read_bytes() == (tmp_path / "whole" / "settings.json").read_bytes()
+
+
+def test_runs_that_cannot_go_on(batten_, mnist, tmp_path):
+    run = tmp_path / "run"
+
+    def refused(*options):
+        code, _, err = batten_("train", "--resume", *options)
+        assert code == 2 and len(err) == 1
+        return err[0]
+
+    assert refused(tmp_path).startswith(f"batten: {tmp_path} is not the folder of a run: settings.json: No such file")
+    assert batten_(*mnist, "--out", run)[0] == 0
+    message = "batten: --resume takes all else from the run; leave out "
+    assert refused(run, "--lr", 1, "--penalty", "l1=1", "--model=mlp", "--out=x").startswith(message)
+    assert refused(run, "--batch-size", 7) == message + "--batch-size"
+    assert "--epochs makes a run longer, and this one has 2, got 1" in refused(run, "--epochs", 1)
+    code, _, err = batten_(*mnist, "--out", run)
+    assert code == 2 and len(err) == 1 and f"has a run in it: --resume {run} goes on with it" in err[0]
+
+    put_mnist(tmp_path / "data", "t10k", 40)
+    assert "it began with other pictures, 225 for train, 25 for validation, 50 for test" in refused(run)
+    (checkpoint,) = (run / "checkpoints").iterdir()
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-1])
+    assert f"cannot go on with {run}: cannot load {checkpoint}: " in refused(run)
+    settings = json.loads((run / "settings.json").read_text())
+    for broken in ("{", "[]", json.dumps({**settings, "x": 1}), json.dumps({**settings, "settings": {"x": 1}})):
+        (run / "settings.json").write_text(broken)
+        assert "settings.json is not what batten train writes (" in refused(run)
 
 
 def test_a_second_ctrl_c_does_not_wait():
-    with cli.interruptible() as stopped:
+    with interruptible() as stopped:
         os.kill(os.getpid(), signal.SIGINT)
         assert stopped.wait(5)
         with pytest.raises(KeyboardInterrupt):
@@ -260,12 +395,16 @@ def test_a_second_ctrl_c_does_not_wait():
 
 
 def test_ctrl_c_before_there_is_anything_to_keep(batten_, mnist, tmp_path, monkeypatch):
-    def interrupted(options):
+    def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "read_parts", interrupted)
+    monkeypatch.setattr(train, "read_parts", interrupted)
     assert batten_(*mnist, "--out", tmp_path / "run") == (130, [], ["batten: interrupted"])
     assert not (tmp_path / "run").exists()
+    monkeypatch.undo()
+    monkeypatch.setattr(train.Report, "on_step_end", interrupted)
+    code, _, err = batten_(*mnist, "--out", tmp_path / "run")
+    assert (code, err) == (130, ["batten: interrupted"]) and not (tmp_path / "run").exists()
 
 
 def test_the_bar_on_a_terminal_shows_loss_accuracy_and_speed(mnist, tmp_path):
@@ -325,7 +464,10 @@ def test_the_bar_on_a_terminal_shows_loss_accuracy_and_speed(mnist, tmp_path):
         (["--data", "imagenet"], "argument --data: invalid choice: 'imagenet' (choose from"),
         (["--epoch", "3"], "unrecognized arguments: --epoch"),
         (["--lr"], "argument --lr: expected one argument"),
-        (["--root", "/no/where"], "in /no/where or /no/where/mnist or /no/where/MNIST/raw; --root DIR says where they"),
+        (
+            ["--root", "/no/where"],
+            "which --download fetches, in /no/where or /no/where/mnist or /no/where/MNIST/raw; --root DIR",
+        ),
     ],
 )
 def test_wrong_options(batten_, mnist, tmp_path, options, message):
@@ -375,21 +517,33 @@ def test_a_folder_without_permission(batten_, mnist, tmp_path):
     assert code == 2 and len(err) == 1 and "Permission denied" in err[0]
 
 
-def test_a_disk_that_is_full_at_the_end(batten_, mnist, tmp_path, monkeypatch):
-    def full(*_):
-        raise OSError(28, "No space left on device")
+@pytest.mark.parametrize("full_from", [1, 2, 4])
+def test_a_disk_that_is_full(full_from, batten_, mnist, tmp_path, monkeypatch):
+    """Nothing is lost: the run goes on from its last checkpoint when there is room again."""
+    written, save = [], batten.checkpoint.save
 
-    monkeypatch.setattr(cli.Training, "save", full)
-    code, _, err = batten_(*mnist, "--out", tmp_path / "run")
+    def full(*arguments):
+        written.append(arguments)
+        if len(written) >= full_from:
+            raise OSError(28, "No space left on device")
+        return save(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(batten.checkpoint, "save", full)
+        patch.setattr(runs.Classifier, "save", full)
+        code, _, err = batten_(*mnist, "--epochs", 3, "--out", tmp_path / "run")
     assert code == 2
-    assert err == [
-        f"batten: cannot write into {tmp_path / 'run'} (No space left on device); --out DIR names another folder"
-    ]
-    assert not (tmp_path / "run").exists()
+    message = f"batten: cannot write into {tmp_path / 'run'} (No space left on device)"
+    if full_from == 1:
+        assert err == [f"{message}; --out DIR names another folder"] and not (tmp_path / "run").exists()
+        return
+    assert err == [f"{message}; batten train --resume {tmp_path / 'run'} goes on when it can be"]
+    code, lines, err = batten_("train", "--resume", tmp_path / "run")
+    assert (code, err) == (0, []) and sum(line.startswith("epoch") for line in lines) == 4 - full_from
 
 
 def test_a_folder_that_vanishes(batten_, mnist, tmp_path, monkeypatch):
-    monkeypatch.setattr(cli, "learn", lambda training, stopped: (learn(training, stopped), (tmp_path / "run").rmdir()))
+    monkeypatch.setattr(train, "conclude", lambda *_: shutil.rmtree(tmp_path / "run"))
     code, _, err = batten_(*mnist, "--out", tmp_path / "run")
     assert code == 2 and len(err) == 1 and "(No such file or directory); --out DIR names another folder" in err[0]
 
@@ -407,9 +561,176 @@ def test_a_loss_that_is_no_number(batten_, mnist, tmp_path):
     code, lines, err = batten_(*mnist, "--lr", "1e30", "--epochs", 50, "--out", tmp_path / "run")
     assert code == 2 and len(err) == 1
     assert re.fullmatch(
-        r"batten: the loss became (nan|inf) in epoch \d+, at a learning rate of 1e\+30; try a smaller --lr", err[0]
+        r"batten: the loss became (nan|inf) in step \d+ \(epoch \d+\), at a learning rate of 1e\+30; .*; "
+        r"try a smaller --lr",
+        err[0],
     )
-    assert not (tmp_path / "run").exists() and not any("test accuracy" in line for line in lines)
+    assert not any("test accuracy" in line for line in lines)
+
+
+def test_a_norm_that_a_model_has_not(batten_, tmp_path):
+    put_cifar(tmp_path)
+    code, _, err = batten_("train", "--data=cifar10", "--model=resnet20", "--norm=none", "--root", tmp_path)
+    assert code == 2 and len(err) == 1 and "as its norm, got None" in err[0]
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_download_that_fails(batten_, tmp_path, monkeypatch):
+    pooch = pytest.importorskip("pooch")
+
+    def retrieve(*_, **__):
+        raise ConnectionError("Max retries\nexceeded")
+
+    options = ("train", "--data=kmnist", "--root", tmp_path, "--download", "--out", tmp_path / "run")
+    monkeypatch.setattr(pooch, "retrieve", retrieve)
+    code, _, err = batten_(*options)
+    assert code == 2 and len(err) == 1
+    assert err[0].startswith("batten: could not download train-images-idx3-ubyte.gz: http")
+    monkeypatch.setitem(sys.modules, "pooch", None)
+    code, _, err = batten_(*options)
+    assert (code, err) == (
+        2, ["batten: --download takes pooch, which is not installed: pip install 'batten[download]'"]
+    )  # fmt: skip
+
+
+# ---- batten evaluate ----
+
+
+@pytest.fixture
+def trained(batten_, mnist, tmp_path):
+    """The folder of a run."""
+    assert batten_(*mnist, "--epochs", 3, "--out", tmp_path / "run")[0] == 0
+    return tmp_path / "run"
+
+
+def test_evaluate(batten_, trained, tmp_path):
+    result = json.loads((trained / "result.json").read_text())["test"]
+    code, lines, err = batten_("evaluate", trained)
+    assert (code, err) == (0, [])
+    assert lines[0] == "mnist: 225 images for train, 25 images for validation, 50 images for test"
+    assert lines[2].split() == ["class", "images", "accuracy", "most", "often", "taken", "for"]
+    rows = [line.split() for line in lines[3:13]]
+    assert [row[0] for row in rows] == list("0123456789") and sum(int(row[1]) for row in rows) == 50
+    assert lines[13:] == [f"test loss {result['loss']:.4f}", f"test accuracy {100 * result['accuracy']:.1f} %"]
+    assert batten_("evaluate", trained, "--threads", 1)[1] == lines
+
+    for part, count in (("train", 225), ("validation", 25)):
+        code, lines, err = batten_("evaluate", trained, "--part", part)
+        assert (code, err) == (0, []) and sum(int(line.split()[1]) for line in lines[3:13]) == count
+        assert lines[-1].startswith(f"{part} accuracy ")
+
+
+def test_what_pictures_are_taken_for():
+    """Three of class 0, of which one is right; four of class 1; none of class 2."""
+    counts = cli.evaluate.confusion(np.array([0, 0, 0, 1, 1, 1, 1]), np.array([0, 1, 1, 1, 1, 1, 1]), 3)
+    assert counts.tolist() == [[1, 2, 0], [0, 4, 0], [0, 0, 0]]
+    assert cli.evaluate.table(counts, ["cat", "a horse", "dog"]).splitlines() == [
+        "class    images  accuracy  most often taken for",
+        "cat           3    33.3 %  a horse (2)",
+        "a horse       4   100.0 %",
+        "dog           0      none",
+    ]
+
+
+def test_evaluate_elsewhere(batten_, trained, tmp_path):
+    """Other files, other pictures, other classes; and what is no run."""
+    put_mnist(tmp_path / "others" / "mnist", count=60)
+    code, lines, _ = batten_("evaluate", trained, "--root", tmp_path / "others")
+    assert code == 0 and "10 images for test" in lines[0]
+    put_mnist(tmp_path / "others" / "kmnist", count=60)
+    put_cifar(tmp_path / "others")
+    for data, message in {
+        "kmnist": "the model knows the classes 0, 1, 2 …, and those of kmnist are o, ki, su …",
+        "cifar10": "the model takes pictures [1, 28, 28], and those of cifar10 are [3, 32, 32]",
+    }.items():
+        code, _, err = batten_("evaluate", trained, "--data", data, "--root", tmp_path / "others")
+        assert (code, err) == (2, [f"batten: {message}"])
+    code, _, err = batten_("evaluate", tmp_path / "others")
+    assert code == 2 and err[0].startswith(f"batten: {tmp_path / 'others'} has no trained model (model.safetensors: No")
+    (trained / "model.safetensors").unlink()
+    assert batten_("evaluate", trained)[2][0].endswith(f"; batten train --resume {trained} goes on with it")
+    (trained / "model.safetensors").write_bytes(b"no model")
+    code, _, err = batten_("evaluate", trained)
+    assert code == 2 and len(err) == 1 and err[0].startswith(f"batten: cannot load {trained / 'model.safetensors'}: ")
+    batten.save({"model": {}}, trained / "model.safetensors")
+    assert "is not a model of batten train: KeyError: 'settings'" in batten_("evaluate", trained)[2][0]
+
+
+# ---- batten predict ----
+
+
+def test_predict(batten_, trained, tmp_path):
+    """The pictures of the test part are told as they were, in all formats that lose nothing."""
+    image = pytest.importorskip("PIL.Image")
+    parts, _ = read("mnist", tmp_path / "data")
+    classifier = Classifier.load(trained / "model.safetensors")
+    expected = classifier.probabilities(parts.test.data[:4])
+    files = []
+    for number, suffix in enumerate([".png", ".bmp", ".npy", ".png"]):
+        picture = parts.test.data[number, 0]
+        files.append(tmp_path / f"{number}{suffix}")
+        if suffix == ".npy":
+            np.save(files[-1], picture[None])
+        else:
+            colour = number == 3
+            image.fromarray(np.stack([picture] * 3, 2) if colour else np.ascontiguousarray(picture)).save(files[-1])
+    code, lines, err = batten_("predict", trained, *files)
+    assert (code, err) == (0, []) and len(lines) == 4
+    for file, line, row in zip(files, lines, expected, strict=True):
+        name, told = line.split("  ", 1)
+        best = [f"{number} {100 * row[number]:.1f} %" for number in np.argsort(-row)[:3]]
+        assert (name, told) == (str(file), ", ".join(best))
+    assert batten_("predict", trained, "--threads=1", *files)[1] == lines
+
+
+def test_predict_other_sizes(batten_, trained, tmp_path):
+    """A picture three times as large, and a JPEG with an orientation."""
+    image = pytest.importorskip("PIL.Image")
+    parts, _ = read("mnist", tmp_path / "data")
+    (picture,), (target,) = parts.test.data[0], parts.test.targets[:1]
+    image.fromarray(np.kron(picture, np.ones((3, 3), np.uint8))).save(tmp_path / "large.png")
+    turned = image.fromarray(np.ascontiguousarray(np.rot90(np.kron(picture, np.ones((4, 4), np.uint8)))))
+    exif = image.Exif()
+    exif[0x112] = 6  # to be turned clockwise
+    turned.save(tmp_path / "turned.jpg", exif=exif, quality=95)
+    code, lines, err = batten_("predict", trained, tmp_path / "large.png", tmp_path / "turned.jpg")
+    assert (code, err) == (0, [])
+    assert [line.split("  ")[1].split()[0] for line in lines] == [str(target)] * 2
+
+
+def test_predict_digits(batten_, tmp_path):
+    """Their brightest value is 16, and that of files is 255."""
+    pytest.importorskip("sklearn")
+    image = pytest.importorskip("PIL.Image")
+    batten_("train", "--model=mlp", "--epochs=2", "--out", tmp_path / "run")
+    parts, _ = read("digits", ".")
+    (picture,) = parts.test.data[0]
+    image.fromarray((picture.astype(float) * 255 / 16).round().astype(np.uint8)).save(tmp_path / "a.png")
+    np.save(tmp_path / "b.npy", picture)
+    code, lines, err = batten_("predict", tmp_path / "run", tmp_path / "a.png", tmp_path / "b.npy")
+    assert (code, err) == (0, []) and lines[0].split("  ")[1] == lines[1].split("  ")[1]
+
+
+def test_predict_what_is_no_picture(batten_, trained, tmp_path):
+    """One line for each file, and the others are told."""
+    image = pytest.importorskip("PIL.Image")
+    good = tmp_path / "good.png"
+    image.fromarray(np.zeros((40, 30), np.uint8)).save(good)
+    (tmp_path / "cut.png").write_bytes(good.read_bytes()[:50])
+    (tmp_path / "text.png").write_text("a cat")
+    np.save(tmp_path / "floats.npy", np.zeros((28, 28)))
+    np.save(tmp_path / "many.npy", np.zeros((5, 1, 28, 28), np.uint8))
+    np.save(tmp_path / "empty.npy", np.zeros((0, 28), np.uint8))
+    np.save(tmp_path / "objects.npy", np.array([{}]), allow_pickle=True)
+    names = ["cut.png", "text.png", "none.png", "floats.npy", "many.npy", "empty.npy", "objects.npy"]
+    code, lines, err = batten_("predict", trained, *[tmp_path / name for name in names], good)
+    assert code == 2 and [line.split("  ")[0] for line in lines] == [str(good)]
+    assert len(err) == len(names) + 1 and err[-1] == "batten: 7 of 8 files could not be read"
+    for name, line in zip(names, err, strict=False):
+        assert line.startswith(f"batten: {tmp_path / name}: ") and len(line) < 200
+    assert err[2].endswith("none.png: No such file or directory")
+    assert err[3].endswith("expected an array of uint8, got float64")
+    assert err[4].endswith("expected an image (H, W), (C, H, W) or (H, W, C), got [5, 1, 28, 28]")
 
 
 # ---- the rest ----
@@ -422,9 +743,8 @@ def test_info(batten_):
     assert rows["batten"] == batten.__version__
     kernels = batten._kernels
     assert rows["instruction set"] == f"{kernels.isa()} (this processor runs {', '.join(kernels.isas())})"
-    assert re.fullmatch(
-        rf"{batten.get_num_threads()} \(\d+ processors may be used, \d+ cores, (no quota|a quota of \d+)\)", rows["threads"]
-    )
+    bounds = r"\(\d+ processors may be used, \d+ cores, (no quota|a quota of \d+)\)"
+    assert re.fullmatch(f"{batten.get_num_threads()} {bounds}", rows["threads"])
     assert rows["OpenMP"] == (kernels.openmp() or "without OpenMP")
     assert re.match(r"[\d,]+ bytes in use, [\d,]+ at most, [\d,]+ held; [\d,]+ of [\d,]+ blocks", rows["memory pool"])
     assert rows["numpy"] == np.__version__
@@ -439,9 +759,9 @@ def test_without_a_command_there_is_help(batten_):
     code, lines, err = batten_("train", "--help")
     listed = {word.rstrip(",") for line in lines for word in line.split() if word.startswith("--")}
     assert code == 0 and listed >= {"--data", "--root", "--model", "--epochs", "--batch-size", "--lr"}
-    assert listed >= {"--weight-decay", "--dropout", "--threads", "--seed", "--out"}
-    assert "  mnist, mlp: layers 512-512, epochs 12, batch size 128, lr 0.001, weight decay 1e-05, dropout 0.4" in lines
-    assert "  mnist, lenet5: epochs 8, batch size 64, lr 0.001, weight decay 1e-05, dropout 0" in lines
+    assert listed >= {"--weight-decay", "--dropout", "--threads", "--seed", "--out", "--resume", "--augment"}
+    learning = "epochs 12, batch size 128, adam lr 0.001, weight decay 1e-05"
+    assert f"  mnist, fashion-mnist, kmnist: mlp: layers 512-512, norm batch, dropout 0.4, {learning}" in lines
     code, lines, err = batten_("fly")
     assert code == 2 and len(err) == 1 and "invalid choice: 'fly'" in err[0]
 

@@ -476,6 +476,19 @@ def test_an_exception_is_let_go_of():
         gc.enable()
 
 
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_a_data_set_cannot_end_a_loop(prefetch):
+    class Ends(data.Dataset):
+        def __len__(self):
+            return 4
+
+        def __getitem__(self, index):
+            return next(iter([])) if index else 0
+
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        list(DataLoader(Ends(), prefetch=prefetch))
+
+
 def test_exceptions_of_all_that_is_called():
     def fail(*args):
         raise LookupError("nothing")

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import batten
-from batten.data import DataLoader
+from batten.data import DataLoader, Subset
 from batten.datasets import (
     CIFAR10,
     CIFAR100,
@@ -109,6 +109,14 @@ def test_a_batch_is_gathered_at_once(dataset, indices):
     assert given.shape == (len(indices), 3, 4, 5) and lies_last(given) and given.dtype == np.uint8
     np.testing.assert_array_equal(pictures, dataset.data[list(indices)] / 255 if len(indices) else pictures)
     assert labels.tolist() == [dataset.targets[i] + 1 for i in indices]
+
+
+def test_a_batch_is_of_whole_numbers(dataset):
+    for indices, kind in (([True, False], "bool"), ([0.5], "float64")):
+        with pytest.raises(TypeError, match=f"ImageDataset expects whole numbers as indices, got {kind}"):
+            next(iter(DataLoader(Subset(dataset, indices), 2)))
+    with pytest.raises(IndexError, match=r"ImageDataset has \d+ samples, got the index 99"):
+        dataset.__getitems__([0, 99])
 
 
 def test_a_transform_sees_one_picture_or_many(dataset):
@@ -512,3 +520,9 @@ def test_points_come_from_batten_s_random_numbers(draw, threads):
 def test_points_that_cannot_be(call, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         call()
+
+
+def test_orders_and_classes_are_whole_numbers():
+    for call in (lambda: polynomial(2.5), lambda: spirals(10, classes=2.5), lambda: two_moons(2.5)):
+        with pytest.raises(TypeError, match="'float' object cannot be interpreted as an integer"):
+            call()

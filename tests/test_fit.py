@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import signal
 import threading
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from fitting import CROSS_ENTROPY, TIMES, At, Restless, batches, bits, network, 
 
 import batten
 from batten import nn, optim
+from batten.data import TensorDataset
 from batten.metrics import accuracy, evaluate
 from batten.optim import lr_scheduler as schedules
 from batten.regularization import L1, L2, MAP, Gaussian, MaxNorm
@@ -102,7 +102,7 @@ def test_schedules_are_stepped_when_they_are_meant_to(rng):
     }
     by_epoch = {"ExponentialLR": lambda o: schedules.ExponentialLR(o, 0.5)}
     for name, make in {**by_batch, **by_epoch}.items():
-        rates = []
+        rates, weights = [], []
         for by_hand in (True, False):
             model = network()
             optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
@@ -110,6 +110,7 @@ def test_schedules_are_stepped_when_they_are_meant_to(rng):
             if not by_hand:
                 history = small(model, train=train, optimizer=optimizer, scheduler=schedule)
                 rates.append([row["lr"] for row in history.steps])
+                weights.append(bits(model.state_dict()))
                 continue
             rates.append([])
             for _ in range(3):
@@ -122,7 +123,8 @@ def test_schedules_are_stepped_when_they_are_meant_to(rng):
                         schedule.step()
                 if name in by_epoch:
                     schedule.step()
-        assert rates[0] == rates[1], name
+            weights.append(bits(model.state_dict()))
+        assert rates[0] == rates[1] and weights[0] == weights[1], name
         assert len(set(rates[0])) > 2, name
 
     for monitor, mode, stopping in [
@@ -397,23 +399,56 @@ def test_evaluation_counts_examples_and_leaves_the_model_as_it_is(rng):
 def test_what_fit_refuses():
     data = numbers(1)
     model = Restless()
+    other = optim.SGD(nn.Linear(1, 1).parameters())
     plateau = schedules.ReduceLROnPlateau(optim.SGD(model.parameters()), mode="max")
     for options, error, message in [
         ({"train": iter(data)}, TypeError, "goes through train anew in each epoch, and list_iterator is used up after"),
         ({"validation": (x for x in data)}, TypeError, "through validation anew in each epoch, and generator is used"),
-        ({"train": nn.Identity()}, TypeError, "expects train to be batches, as a DataLoader makes them, got"),
-        ({"optimizer": optim.SGD}, TypeError, "expects an optimizer of the model's parameters, got type"),
+        ({"train": nn.Identity()}, TypeError, r"train to be batches, as DataLoader\(train, batch_size\) makes them"),
+        ({"train": None}, TypeError, "fit expects train to be batches, .* got NoneType"),
+        ({"validation": TensorDataset(batten.zeros(3))}, TypeError, r"validation to be batches, as DataLoader\(val"),
+        ({"loss": nn.MSELoss}, TypeError, r"loss\(output, target\), got the class MSELoss: MSELoss\(…\) makes one"),
+        ({"loss": "mse"}, TypeError, r"fit expects loss\(output, target\), got str"),
+        ({"optimizer": optim.SGD}, TypeError, "expects an optimizer of the model's parameters, got the class SGD: SGD"),
+        ({"optimizer": other}, ValueError, "optimizer of the model's parameters, got one that has none of them"),
         ({"scheduler": [plateau]}, TypeError, "expects a schedule of optim.lr_scheduler, got list"),
-        ({"callbacks": [batten.EarlyStopping]}, TypeError, "fit expects callbacks, got type"),
+        ({"scheduler": schedules.StepLR(other, 1)}, ValueError, "a schedule of the same optimizer, got one of another"),
+        ({"callbacks": [batten.EarlyStopping]}, TypeError, "fit expects callbacks, got the class EarlyStopping: Early"),
+        ({"callbacks": print}, TypeError, "fit expects callbacks, got builtin_function_or_method"),
+        ({"penalties": 0.1}, TypeError, "fit expects penalties, functions of the model, got float"),
+        ({"constraints": L2(0.1)}, TypeError, "fit expects constraints of regularization, got batten.*L2"),
+        ({"metrics": [accuracy]}, TypeError, r"metrics by their names, such as \{'accuracy': accuracy\}, got list"),
         ({"metrics": {"lr": accuracy}}, ValueError, "other names of metrics than lr, which is in the history"),
-        ({"epochs": -1}, ValueError, "epochs to be at least 0, got -1"),
+        ({"epochs": -1}, ValueError, "epochs to be a whole number of at least 0, got -1"),
+        ({"epochs": 2.0}, ValueError, "epochs to be a whole number of at least 0, got 2.0"),
         ({"train": Together([], [])}, ValueError, "expects batches to learn from in each epoch, got none in epoch 1"),
         ({"validation": []}, ValueError, "expected batches, got none"),
         ({"scheduler": plateau}, ValueError, r"ReduceLROnPlateau\(mode='max'\) would follow loss, and minimize it"),
     ]:
+        optimizer = optim.SGD(model.parameters())
+        if options.get("scheduler") is plateau:
+            optimizer = plateau.optimizer
         with pytest.raises(error, match=message):
-            small(model, **{"loss": nn.MSELoss(), "train": data, **options})
-    assert isinstance(iter(data), Iterator)
+            small(model, **{"loss": nn.MSELoss(), "train": data, "optimizer": optimizer, **options})
+    for no_model, came in ((nn.Linear, "the class Linear: Linear"), (nn.functional.relu, "function")):
+        with pytest.raises(TypeError, match=f"fit expects a model that is a Module, got {came}"):
+            batten.fit(no_model, data, loss=nn.MSELoss(), optimizer=other, epochs=1)
+
+
+def test_batches_are_pairs():
+    x, y = batten.zeros(8, 4), batten.zeros(8, dtype=batten.int64)
+    for train, came in [
+        ((x, y), r"batten.FloatTensor\[8, 4\]"),
+        (x, r"batten.FloatTensor\[4\]"),
+        ([(x, y, y)], r"\(batten.FloatTensor\[8, 4\], batten.LongTensor\[8\], batten.LongTensor\[8\]\)"),
+        ([{"x": x, "y": y}], "dict"),
+        ([(x[0], y[0])], r"\(batten.FloatTensor\[4\], batten.LongTensor\[\]\)"),
+        ([(x.array, np.float32(0))], r"\(numpy.ndarray\[8, 4\], numpy.float32\[\]\)"),
+    ]:
+        message = r"expected batches \(x, y\) of examples, as DataLoader\(TensorDataset\(x, y\), batch_size\) makes"
+        for name in ("train", "validation"):
+            with pytest.raises(TypeError, match=f"{message} them, got {came}$"):
+                small(**{name: train})
 
 
 def test_no_epochs():

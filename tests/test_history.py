@@ -65,3 +65,4 @@ def test_history_is_drawn():
     with pytest.raises(KeyError, match="no 'learning'"):
         history.plot("learning")
     figure.canvas.draw()
+    assert figure._repr_png_().startswith(b"\x89PNG")  # what a notebook asks for

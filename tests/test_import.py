@@ -13,7 +13,6 @@ import pytest
 
 import batten
 
-
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -43,7 +42,7 @@ def test_no_package_that_is_optional_is_imported():
     """Even those that are installed: what pyproject.toml names, and what batten only works with."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     names = [name for extra in project["optional-dependencies"].values() for name in extra] + project["dependencies"]
-    modules = {re.match(r"[\w-]+", name)[0].replace("-", "_").lower().replace("scikit_learn", "sklearn") for name in names}
+    modules = {re.match(r"[\w-]+", name)[0].replace("-", "_").replace("scikit_learn", "sklearn") for name in names}
     unwanted = modules - {"numpy"} | {"threadpoolctl", "torch", "scipy", "jax", "pandas", "PIL", "ipykernel", "joblib"}
     assert not {name.partition(".")[0] for name in loaded_by("import batten")} & unwanted
 
@@ -52,7 +51,8 @@ def test_importing_changes_nothing_of_the_process():
     """Neither its environment, which children inherit, nor how it deals with signals, nor its threads; nor warnings."""
     state = (
         "[dict(os.environ), [str(signal.getsignal(s)) for s in sorted(signal.valid_signals())],"
-        " len(os.listdir('/proc/self/task')) if os.path.exists('/proc/self/task') else 1, repr(__import__('warnings').filters),"
+        " len(os.listdir('/proc/self/task')) if os.path.exists('/proc/self/task') else 1,"
+        " repr(__import__('warnings').filters),"
         " __import__('numpy').geterr(), sys.getswitchinterval(), sys.getrecursionlimit()]"
     )
     assert after("import numpy, batten", state) == after("import numpy", state)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import tracemalloc
+import types
 
 import numpy as np
 import pytest
@@ -498,11 +499,12 @@ def test_wrong_examples(kind, rng):
         (np.zeros(12), ValueError, r"expects examples \(N, \*\) with at least one feature, got \[12\]"),
         (np.float64(3), ValueError, r"got \[\]"),
         (np.zeros((4, 3, 0, 2)), ValueError, r"at least one feature, got \[4, 3, 0, 2\]"),
-        (x.astype(np.float16), TypeError, "expects numbers of a type that tensors have, got float16"),
-        (x.astype(complex), TypeError, "got complex128"),
-        (x.astype(">f4"), TypeError, "got >f4"),
-        (np.array([["a", "b"]]), TypeError, "got <U1"),
-        (np.array([[None, 1]]), TypeError, "got object"),
+        (x.astype(np.float16), TypeError, "expects numbers of a type that tensors have, got ndarray of float16"),
+        (x.astype(complex), TypeError, "got ndarray of complex128"),
+        (x.astype(">f4"), TypeError, "got ndarray of >f4"),
+        (np.array([["a", "b"]]), TypeError, "got ndarray of <U1"),
+        (np.array([[None, 1]]), TypeError, "got ndarray of object"),
+        (types.SimpleNamespace(), TypeError, "got SimpleNamespace of object"),  # as a sparse matrix would be
         (infinite, ValueError, "expects finite numbers( or NaN)?, got infinity"),
     ]
     if kind in WHITENINGS:

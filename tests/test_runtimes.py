@@ -39,18 +39,21 @@ def test_the_list_of_what_is_loaded(tmp_path):
     """Every file once, however many pieces of it are mapped; wheels put a hash into names; a file may be gone."""
     names = [
         "torch/lib/libgomp.so.1", "torch/lib/libgomp.so.1", "batten.libs/libgomp-e985bcbb.so.1.0.0", "libiomp5.so",
-        "libomp-1a2b.so", "libomp5.so", "numpy.libs/libscipy_openblas64_-32a4b2a6.so", "libopenblas.so.0", "libmkl_rt.so.2",
-        "libblis.so.4", "libgomphosis.so", "python3.11/_openblas.so", "libompress.so", "with space/libgomp.so.1",
+        "libomp-1a2b.so", "libomp5.so", "numpy.libs/libscipy_openblas64_-32a4b2a6.so", "libopenblas.so.0",
+        "libmkl_rt.so.2", "libblis.so.4", "libgomphosis.so", "python3.11/_openblas.so", "libompress.so",
+        "with space/libgomp.so.1",
     ]  # fmt: skip
     lines = [f"7f00-7f10 r-xp 00000000 08:01 123                        {tmp_path / name}" for name in names]
     maps = tmp_path / "maps"
-    maps.write_text("\n".join([*lines, "7ffe-7fff rw-p 00000000 00:00 0    [stack]", "7ffe-7fff rw-p 00000000 00:00 0"]))
+    others = ["7ffe-7fff rw-p 00000000 00:00 0    [stack]", "7ffe-7fff rw-p 00000000 00:00 0"]
+    maps.write_text("\n".join(lines + others))
     found = loaded(str(maps))
     assert [(r.kind.name, str(r.path.relative_to(tmp_path))) for r in found] == [
         ("libgomp", "batten.libs/libgomp-e985bcbb.so.1.0.0"), ("libgomp", "torch/lib/libgomp.so.1"),
         ("libgomp", "with space/libgomp.so.1"), ("libiomp5", "libiomp5.so"), ("libomp", "libomp-1a2b.so"),
         ("libomp", "libomp5.so"), ("OpenBLAS", "libopenblas.so.0"),
-        ("OpenBLAS", "numpy.libs/libscipy_openblas64_-32a4b2a6.so"), ("MKL", "libmkl_rt.so.2"), ("BLIS", "libblis.so.4"),
+        ("OpenBLAS", "numpy.libs/libscipy_openblas64_-32a4b2a6.so"), ("MKL", "libmkl_rt.so.2"),
+        ("BLIS", "libblis.so.4"),
     ]  # fmt: skip
     assert all((runtime.version, runtime.threads) == (None, None) for runtime in found)
     assert str(found[0]) == f"libgomp: {tmp_path / 'batten.libs/libgomp-e985bcbb.so.1.0.0'}"
@@ -84,7 +87,9 @@ def test_dangers():
     assert dangers(there(gnu, other, ("libgomp", "/c")))[0].startswith("libgomp is there 3 times (")
     for kind in ("libiomp5", "libomp"):
         (mixed,) = dangers(there(gnu, (kind, "/c")))
-        assert mixed.startswith(f"libgomp and {kind} are different runtimes of OpenMP in one process (/a/libgomp.so.1, /c).")
+        assert mixed.startswith(
+            f"libgomp and {kind} are different runtimes of OpenMP in one process (/a/libgomp.so.1, "
+        )
         assert "hang or crash" in mixed and "one source" in mixed
     assert len(dangers(there(gnu, other, ("libiomp5", "/c")))) == 2
 

@@ -90,8 +90,8 @@ assert any(info["internal_api"] == "batten" for info in threadpoolctl.threadpool
 
 def test_an_older_one_knows_no_controllers_but_its_own(tmp_path):
     (tmp_path / "threadpoolctl.py").write_text("__version__ = '2.2.0'")
-    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import batten, threadpoolctl; print(threadpoolctl.__version__)"
-    assert run(code) == "2.2.0\n"
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import batten, threadpoolctl; print(threadpoolctl)"
+    assert str(tmp_path) in run(code)
 
 
 def test_a_build_without_openmp_has_nothing_to_limit(monkeypatch):

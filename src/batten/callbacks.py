@@ -409,6 +409,7 @@ class ProgressBar(Callback):
         names = [name for name in run.record if name.startswith("validation_")]
         self.scores = "".join(f", {name} {run.record[name]:.4f}" for name in names)
 
-    def on_fit_end(self, run: Run) -> None:
+    def close(self) -> None:
         """Leaves the bar where it is."""
-        self.bar.close()
+        if self.bar is not None:
+            self.bar.close()

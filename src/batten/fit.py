@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from numbers import Integral
 from typing import Any, Literal
 
 from . import checkpoint
@@ -90,14 +91,15 @@ def fit(
         penalties = [loss.prior.penalty(loss.n), *penalties]
         loss = loss.loss
     metrics = metrics or {}
-    callbacks = [*listed(callbacks), *([ProgressBar()] if progress else [])]
+    constraints, bars = listed(constraints), [ProgressBar()] if progress else []
+    callbacks = [*listed(callbacks), *bars]
     callbacks.sort(key=lambda callback: isinstance(callback, Checkpoint))  # which keeps what the others have done
     stopping = next((callback for callback in callbacks if isinstance(callback, EarlyStopping)), None)
-    check(train, validation, optimizer, scheduler, epochs, callbacks, metrics)
     run = Run(
         model, train, validation, loss, optimizer, epochs, callbacks, penalties, clip_grad_norm, scheduler, metrics,
         resumed=resume is not None,
     )  # fmt: skip
+    check(run, constraints)
     if isinstance(scheduler, ReduceLROnPlateau):
         run.monitor = monitored(scheduler, stopping, validation)
     if reuse_validation is not None:
@@ -108,8 +110,10 @@ def fit(
 
     with ExitStack() as stack:
         stack.enter_context(modes_kept(model))
-        for constraint in listed(constraints):
+        for constraint in constraints:
             stack.enter_context(constraint.attach(optimizer))
+        for bar in bars:
+            stack.callback(bar.close)  # after an exception, too, which is shown below it then
         run.asked_to_end = stack.enter_context(interruptible())
         run.tell("on_fit_begin")
         if resume is not None:
@@ -138,24 +142,38 @@ def listed(given: Any) -> list[Any]:
 # ---- what is refused ----
 
 
-def check(
-    train: Any, validation: Any, optimizer: Any, scheduler: Any, epochs: int, callbacks: list[Any], metrics: Metrics
-) -> None:
-    for name, loader in (("train", train), ("validation", validation)):
+def check(run: Run, constraints: list[Any]) -> None:
+    for name, loader in (("train", run.train), ("validation", run.validation)):
         if isinstance(loader, Iterator):
             raise TypeError(f"fit goes through {name} anew in each epoch, and {typename(loader)} is used up after one")
-        if loader is not None and not hasattr(loader, "__iter__"):  # a data set, of examples
-            raise TypeError(f"fit expects {name} to be batches, as a DataLoader makes them, got {typename(loader)}")
-    if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"fit expects an optimizer of the model's parameters, got {typename(optimizer)}")
-    if not isinstance(scheduler, LRScheduler | None):
-        raise TypeError(f"fit expects a schedule of optim.lr_scheduler, got {typename(scheduler)}")
-    for callback in callbacks:
-        if not isinstance(callback, Callback):
-            raise TypeError(f"fit expects callbacks, got {typename(callback)}")
-    if epochs < 0:
-        raise ValueError(f"fit expects epochs to be at least 0, got {epochs}")
-    if taken := {"loss", "penalty", *BESIDES} & set(metrics):
+        if not hasattr(loader, "__iter__") and (loader is not None or name == "train"):  # a data set, of examples
+            raise TypeError(
+                f"fit expects {name} to be batches, as DataLoader({name}, batch_size) makes them of a data set, "
+                f"got {typename(loader)}"
+            )
+    for expected, found, fits in (
+        ("a model that is a Module", [run.model], lambda x: isinstance(x, Module)),
+        ("loss(output, target)", [run.loss], callable),
+        ("an optimizer of the model's parameters", [run.optimizer], lambda x: isinstance(x, Optimizer)),
+        ("callbacks", run.callbacks, lambda x: isinstance(x, Callback)),
+        ("penalties, functions of the model", run.penalties, callable),
+        ("constraints of regularization", constraints, lambda x: hasattr(x, "attach")),
+        ("a schedule of optim.lr_scheduler", [run.scheduler], lambda x: isinstance(x, LRScheduler | None)),
+        ("metrics by their names, such as {'accuracy': accuracy}", [run.metrics], lambda x: isinstance(x, Mapping)),
+    ):
+        for x in found:
+            if isinstance(x, type):
+                raise TypeError(f"fit expects {expected}, got the class {x.__name__}: {x.__name__}(…) makes one of it")
+            if not fits(x):
+                raise TypeError(f"fit expects {expected}, got {typename(x)}")
+    own = {id(parameter) for parameter in run.model.parameters()}
+    if own.isdisjoint(id(parameter) for group in run.optimizer.param_groups for parameter in group["params"]):
+        raise ValueError("fit expects an optimizer of the model's parameters, got one that has none of them")
+    if run.scheduler is not None and run.scheduler.optimizer.param_groups is not run.optimizer.param_groups:
+        raise ValueError("fit expects a schedule of the same optimizer, got one of another")
+    if not isinstance(run.epochs, Integral) or run.epochs < 0:
+        raise ValueError(f"fit expects epochs to be a whole number of at least 0, got {run.epochs!r}")
+    if taken := {"loss", "penalty", *BESIDES} & set(run.metrics):
         raise ValueError(f"fit expects other names of metrics than {min(taken)}, which is in the history already")
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import html
+import io
 import json
 from collections.abc import Mapping
+from functools import partial
 from itertools import takewhile
 from typing import Any
 
@@ -119,7 +121,7 @@ class History:
         """A matplotlib figure of columns over the epochs: those that are named, or the loss and all metrics.
 
         What is measured in training and in validation is drawn together.  Lines mark the best epoch, and where learning
-        from the validation data began.
+        from the validation data began.  Notebooks show it; elsewhere it has `savefig`.
         """
         from matplotlib.figure import Figure
         from matplotlib.ticker import MaxNLocator
@@ -142,7 +144,15 @@ class History:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.grid(alpha=0.3)
             axes.legend()
+        figure._repr_png_ = partial(png, figure)  # type: ignore[attr-defined]  # pyplot's figures alone have one
         return figure
+
+
+def png(figure: Any) -> bytes:
+    """A figure as a file, as a notebook asks for it."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return file.getvalue()
 
 
 def columns(rows: list[Row]) -> list[str]:

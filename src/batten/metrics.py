@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from .autograd import no_grad
 from .nn import Module
+from .nn.kinds import typename
 from .nn.modes import modes_kept
 from .operations.promotion import Operand, as_operand
 
@@ -50,7 +51,7 @@ def evaluate(
     functions = {"loss": loss, **(metrics or {})}
     with modes_kept(model):
         model.eval()
-        rows = [{**measured(functions, model(x), y), "images": len(y)} for x, y in loader]
+        rows = [{**measured(functions, model(x), y), "images": len(y)} for x, y in pairs(loader)]
     return means(rows, list(functions))
 
 
@@ -58,6 +59,24 @@ def evaluate(
 def measured(metrics: Metrics, output: Any, target: Any) -> dict[str, float]:
     """What metrics say of a batch."""
     return {name: float(metric(output, target)) for name, metric in metrics.items()}
+
+
+def pairs(loader: Iterable[Any]) -> Iterator[Any]:
+    """The batches of a loader, each of which is to be a pair (x, y), with a y that has an axis for the examples."""
+    for batch in loader:
+        if not isinstance(batch, (tuple, list)) or len(batch) != 2 or getattr(batch[1], "shape", None) == ():
+            raise TypeError(
+                "expected batches (x, y) of examples, as DataLoader(TensorDataset(x, y), batch_size) makes them, "
+                f"got {described(batch)}"
+            )
+        yield batch
+
+
+def described(batch: Any) -> str:
+    """What a batch is, or its parts, with their shapes."""
+    if isinstance(batch, (tuple, list)):
+        return f"({', '.join(map(described, batch))})"
+    return f"{typename(batch)}{list(batch.shape) if hasattr(batch, 'shape') else ''}"
 
 
 def means(rows: Sequence[Mapping[str, Any]], names: Iterable[str]) -> dict[str, float]:

@@ -18,22 +18,24 @@ import threading
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import cached_property, reduce
 from operator import add
 from time import perf_counter
 from typing import Any
+
+import numpy as np
 
 from . import checkpoint
 from .callbacks import Callback
 from .history import History
 from .inspect.nonfinite import first_not_finite
-from .metrics import Metrics, evaluate, means, measured
+from .metrics import Metrics, evaluate, means, measured, pairs
 from .nn import Module
 from .nn.generators import named_generators
 from .nn.utils import clip_grad_norm_
 from .optim import Optimizer
 from .optim.lr_scheduler import ReduceLROnPlateau
-from .random import default_generator
+from .random import Generator, default_generator
 from .tensor import Tensor
 
 __all__ = ["Run"]
@@ -67,10 +69,12 @@ class Run:
     initial: Any = None  # a snapshot of the beginning, for "retrain"
     all_data: Any = None  # the loader of training and validation data together
     monitor: str = "loss"  # the column that ReduceLROnPlateau follows
+    asked_to_end: threading.Event = field(default_factory=threading.Event)
 
-    def __post_init__(self) -> None:
-        self.generators = [default_generator, *[generator for _, generator in named_generators(self.model)]]
-        self.asked_to_end = threading.Event()
+    @cached_property
+    def generators(self) -> list[Generator]:
+        """Those that steps draw from."""
+        return [default_generator, *[generator for _, generator in named_generators(self.model)]]
 
     @property
     def step(self) -> int:
@@ -114,7 +118,7 @@ class Run:
             self.tell("on_epoch_begin")
         self.model.train()
         began = perf_counter()
-        for x, y in checkpoint.rest(train, seen):
+        for x, y in pairs(checkpoint.rest(train, seen)):
             row = self.run_step(x, y)
             self.record = {"epoch": self.epoch, **row, "images": len(y), "seconds": perf_counter() - began}
             self.history.steps.append(self.record)
@@ -196,9 +200,12 @@ class Run:
         )
 
     def tell(self, event: str) -> None:
-        """Tells all callbacks what has happened."""
+        """Tells all callbacks what has happened; what they put into the record becomes numbers of Python's."""
         for callback in self.callbacks:
             getattr(callback, event)(self)
+            for name, value in self.record.items():
+                if type(value) not in (float, int):
+                    self.record[name] = number(name, value)
 
     # Its state
 
@@ -222,3 +229,11 @@ class Run:
         """Begins to learn from the validation data, too."""
         self.phase, self.stopped, self.history.reused_after = phase, None, len(self.history.epochs)
         self.restore(parts)
+
+
+def number(name: str, value: Any) -> Any:
+    """A number of NumPy's, or a tensor of one, as Python's own, as which it goes into texts and checkpoints."""
+    found = np.asarray(value)
+    if found.size != 1 or found.dtype.kind not in "biuf":
+        raise TypeError(f"the history has numbers, got {name} = {value!r}")
+    return found.item()

@@ -64,7 +64,7 @@ class Runtime:
 
     def describe(self) -> str:
         """Everything but its name."""
-        threads = self.threads and f"{self.threads} thread{'s' if self.threads > 1 else ''}"
+        threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}" if self.threads else None
         return ", ".join(filter(None, (self.version, threads, str(self.path))))
 
 
@@ -98,24 +98,24 @@ def threads(kind: Kind, path: Path) -> int | None:
 
 
 def dangers(runtimes: Iterable[Runtime]) -> list[str]:
-    """A sentence or two for each of the runtimes of OpenMP that do not go well together: what may happen, what to do."""
+    """What may happen where runtimes of OpenMP do not go well together, and what to do, in a few sentences each."""
     openmp = [runtime for runtime in runtimes if runtime.kind.openmp]
     names = list(dict.fromkeys(runtime.kind.name for runtime in openmp))
     found = []
     if len(names) > 1:
         found.append(
-            f"{' and '.join(names)} are different runtimes of OpenMP in one process ({files(openmp)}). A program in which "
-            "one's parallel loop enters the other's may hang or crash, or compute wrong results. Import only the packages "
-            "that you need, or take all of them from one source, such as conda-forge, where they share a runtime."
+            f"{' and '.join(names)} are different runtimes of OpenMP in one process ({files(openmp)}). Where a "
+            "parallel loop of one enters one of the other, it may hang or crash, or compute wrong results. Import only "
+            "the packages that you need, or take all from one source, such as conda-forge, where they share a runtime."
         )
     for name in names:
         same = [runtime for runtime in openmp if runtime.kind.name == name]
         if len(same) > 1:
             found.append(
-                f"{name} is there {count(len(same))} ({files(same)}), each with threads of its own. In turn they compute "
-                "well; at the same time they take processors from each other. Limit them then, by OMP_NUM_THREADS or "
-                "threadpoolctl.threadpool_limits, and start processes by spawn, as a fork after another package's "
-                "parallel loop may hang in that package."
+                f"{name} is there {count(len(same))} ({files(same)}), each with threads of its own. In turn they "
+                "compute well; at the same time they take processors from each other: limit them then, by "
+                "OMP_NUM_THREADS or threadpoolctl. Start processes by spawn, as in a fork a package may wait for "
+                "threads that it had before."
             )
     return found
 

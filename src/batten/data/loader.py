@@ -164,7 +164,7 @@ class DataLoader(Generic[T_co]):
                 make = begun(partial(self._begin, seed, epoch), make)
             batches = ahead(make, jobs, threads, threads * self.prefetch, self.timeout)
         else:
-            batches = itertools.starmap(make, jobs)
+            batches = (make(*job) for job in jobs)  # in which a data set's StopIteration ends nothing
         try:
             for batch in batches:
                 if self._loop is loop:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..data import Dataset
+from ..data.dataset import places
 from ..nn.layout import channels_first, channels_last
 from ..random import Generator, randperm
 
@@ -71,7 +72,7 @@ class ImageDataset(Dataset[tuple[Any, Any]]):
 
     def __getitems__(self, indices: Sequence[int]) -> tuple[Any, Any]:
         """A whole batch, as a DataLoader asks for it."""
-        return self[np.asarray(indices, np.int64)]
+        return self[places(type(self).__name__, indices, len(self))]
 
     def gather(self, index: Any) -> tuple[np.ndarray, Any]:
         """Pictures and labels as they are; the channels still lie last."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+
 import numpy as np
 
 from ..random import Generator, rand, randn
@@ -27,7 +29,7 @@ def polynomial(
     check("polynomial", order=order, n=n, noise=noise)
     x = np.linspace(0, 1, n)[:, None]
     targets = np.sin(2 * np.pi * x) + noise * normal((n, 1), generator)
-    return (x ** np.arange(order + 1)).astype(np.float32), targets.astype(np.float32)
+    return (x ** np.arange(operator.index(order) + 1)).astype(np.float32), targets.astype(np.float32)
 
 
 def two_moons(n: int = 200, noise: float = 0.1, *, generator: Generator | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -65,7 +67,7 @@ def spirals(
     check("spirals", n=n, noise=noise)
     if classes < 1:
         raise ValueError(f"spirals expects at least one class, got {classes}")
-    labels = np.arange(n) % classes
+    labels = np.arange(n) % operator.index(classes)
     radius = uniform(n, generator)
     angle = 2 * np.pi * (turns * radius + labels / classes)
     points = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1)

@@ -54,7 +54,9 @@ class Preprocessor:
         """The array of some examples."""
         array = x.array if isinstance(x, Variable) else np.asarray(x)
         if array.dtype not in dtypes.known:
-            raise TypeError(f"{self._name} expects numbers of a type that tensors have, got {array.dtype}")
+            raise TypeError(
+                f"{self._name} expects numbers of a type that tensors have, got {type(x).__name__} of {array.dtype}"
+            )
         if array.ndim < 2 or math.prod(array.shape[1:]) == 0:
             raise ValueError(f"{self._name} expects examples (N, *) with at least one feature, got {list(array.shape)}")
         return array
