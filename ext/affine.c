@@ -47,22 +47,7 @@ INLINE void nearest_rows(uint8_t *y, const uint8_t *x, const double *matrices, c
 static void nearest_some(uint8_t *y, const uint8_t *x, const double *matrices, const uint8_t *fill,
                          const batten_images *m, size_t first, size_t last)
 {
-    switch (m->pixel) {
-    case 1:
-        nearest_rows(y, x, matrices, fill, m, first, last, 1);
-        break;
-    case 3:
-        nearest_rows(y, x, matrices, fill, m, first, last, 3);
-        break;
-    case 4:
-        nearest_rows(y, x, matrices, fill, m, first, last, 4);
-        break;
-    case 12:
-        nearest_rows(y, x, matrices, fill, m, first, last, 12);
-        break;
-    default:
-        nearest_rows(y, x, matrices, fill, m, first, last, m->pixel);
-    }
+    OF_PIXELS(m->pixel, nearest_rows, y, x, matrices, fill, m, first, last);
 }
 
 /* y from x, whose pixels are so many bytes; matrices (count, 6); fill: a pixel. */

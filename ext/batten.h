@@ -185,9 +185,7 @@ typedef struct {
 
 enum { BATTEN_BYTE_TAPS = 256 }; /* of windows up to this size, a tap's number is a byte */
 
-/* ---- images made into others (interpolation.c, crop.c, affine.c) ---- */
-
-enum { BATTEN_WEIGHT_BITS = 22 }; /* behind the point, of the whole weights of bytes */
+/* ---- images made into others (crop.c, affine.c, resize.c) ---- */
 
 /* x (count, in[0], in[1]) becomes y (count, out[0], out[1]), both of pixels: so many bytes where they are moved, and
  * so many channels where they are computed with. */
@@ -197,6 +195,26 @@ typedef struct {
 
 typedef enum { BATTEN_FILL, BATTEN_EDGE, BATTEN_REFLECT, BATTEN_SYMMETRIC } batten_border; /* what is beyond them */
 enum { BATTEN_MIRRORED = 1, BATTEN_UPSIDE_DOWN = 2 };                                      /* how they are turned */
+
+typedef enum { BATTEN_NEAREST, BATTEN_BILINEAR, BATTEN_ANTIALIAS } batten_sampling;
+
+/* How images are brought to another size: the first four are given, a plan is made of them. */
+typedef struct {
+    batten_images images;
+    size_t parts; /* of images that are meant: one of each, or the same of all, 1 */
+    batten_sampling how;
+    int team;
+    size_t terms[2];     /* of a result along either axis, at most */
+    size_t strips;       /* of an image */
+    size_t wide, line;   /* elements of a row of x and of y, with room for what a vector has too many */
+    size_t table;        /* elements of the weights of a part, */
+    size_t shared, room; /* of scratch for all, and for each of the team */
+} batten_resize_plan;
+
+enum { BATTEN_FOUR = 4, BATTEN_ROWS = 32 }; /* elements of a vector that has a pixel; rows of a strip */
+
+/* Makes the plan; returns the bytes of scratch. */
+size_t batten_plan_resize(batten_resize_plan *p, batten_dtype type);
 
 /* ---- probes of the machine ---- */
 

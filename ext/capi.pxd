@@ -86,6 +86,15 @@ cdef extern from "batten.h" nogil:
         BATTEN_EDGE
         BATTEN_REFLECT
         BATTEN_SYMMETRIC
+    ctypedef enum batten_sampling:
+        BATTEN_NEAREST
+        BATTEN_BILINEAR
+        BATTEN_ANTIALIAS
+    ctypedef struct batten_resize_plan:
+        batten_images images
+        size_t parts
+        batten_sampling how
+    size_t batten_plan_resize(batten_resize_plan *p, batten_dtype type)
 
     ctypedef struct batten_list:
         size_t count
@@ -107,7 +116,6 @@ cdef extern from "batten.h" nogil:
         BATTEN_TILE_ROWS
         BATTEN_LAYER_ROWS
         BATTEN_BYTE_TAPS
-        BATTEN_WEIGHT_BITS
         BATTEN_MIRRORED
         BATTEN_UPSIDE_DOWN
         BATTEN_UNIT

@@ -9,16 +9,6 @@
 
 /* ---- one element after the other ---- */
 
-/* y[i] = (x[i] - shift[j]) scale[j], j = i mod period; of bytes, (x[i] / 255 - shift[j]) scale[j]. */
-INLINE void standardize(real *y, const void *x, const real *shift, const real *scale, size_t first, size_t n,
-                        const int bytes)
-{
-    const real unit = bytes ? (real)(1 / 255.) : 1;
-    PRAGMA(omp simd)
-    for (size_t j = 0; j < n; j++)
-        y[first + j] = (element(x, first + j, bytes) * unit - shift[j]) * scale[j];
-}
-
 /* y (n) from x (n), shift and scale (period), which is best some vectors long.  y may be x. */
 void KERNEL(standardize)(real *y, const void *x, int bytes, const real *shift, const real *scale, size_t n,
                          size_t period)

@@ -12,14 +12,13 @@
  *
  * so cropping, padding, flipping and all of these at once are one walk over y.  Pixels are moved, whatever is in them:
  * only their size counts.  A row is what was before the image, a run of its pixels in one piece, and what was
- * behind it.  Threads take whole rows. */
-#include "kernel.h"
+ * behind it.  Threads take whole rows.
+ *
+ * Bytes that are to be standardized have it done to their row while that is in the first-level cache; so this file is
+ * compiled without fused multiply-add, as colour.c is. */
+#include "image.h"
+#include "tile.h"
 #include <string.h>
-
-/* Compiled for each common size of a pixel, by a constant argument. */
-#define INLINE static inline __attribute__((always_inline))
-
-enum { ROWS = 16 };
 
 /* The place of element i of an axis of n, or -1 where there is none. */
 static inline ptrdiff_t source(ptrdiff_t i, ptrdiff_t n, batten_border border)
@@ -73,47 +72,28 @@ INLINE void crop_row(uint8_t *y, const uint8_t *x, const uint8_t *fill, size_t n
     put_around(y, x, fill, end, n, n, left, in, pixel, mirrored, border);
 }
 
-/* Rows first .. last - 1 of all that y has. */
-INLINE void crop_rows(uint8_t *y, const uint8_t *x, const int64_t *corners, const uint8_t *turns, const uint8_t *fill,
-                      const batten_images *m, batten_border border, size_t first, size_t last, size_t pixel)
+/* The row-th of all rows that y has. */
+INLINE void crop_any_row(uint8_t *y, const uint8_t *x, const int64_t *corners, const uint8_t *turns,
+                         const uint8_t *fill, const batten_images *m, batten_border border, size_t row, size_t pixel)
 {
-    const size_t height = m->out[0], width = m->out[1];
-    for (size_t row = first; row < last; row++) {
-        const size_t n = row / height, i = row % height;
-        const int mirrored = turns[n] & BATTEN_MIRRORED;
-        const ptrdiff_t down = (ptrdiff_t)(turns[n] & BATTEN_UPSIDE_DOWN ? height - 1 - i : i);
-        const ptrdiff_t top = nearer(corners[2 * n], (ptrdiff_t)m->in[0], (ptrdiff_t)height, border);
-        const ptrdiff_t left = nearer(corners[2 * n + 1], (ptrdiff_t)m->in[1], (ptrdiff_t)width, border);
-        const ptrdiff_t from = source(top + down, (ptrdiff_t)m->in[0], border);
-        uint8_t *const to = y + row * width * pixel;
-        if (from < 0)
-            for (size_t j = 0; j < width; j++)
-                memcpy(to + j * pixel, fill, pixel);
-        else
-            crop_row(to, x + (n * m->in[0] + (size_t)from) * m->in[1] * pixel, fill, width, left, m->in[1], pixel,
-                     mirrored, border);
-    }
+    const size_t height = m->out[0], width = m->out[1], n = row / height, i = row % height;
+    const int mirrored = turns[n] & BATTEN_MIRRORED;
+    const ptrdiff_t down = (ptrdiff_t)(turns[n] & BATTEN_UPSIDE_DOWN ? height - 1 - i : i);
+    const ptrdiff_t top = nearer(corners[2 * n], (ptrdiff_t)m->in[0], (ptrdiff_t)height, border);
+    const ptrdiff_t left = nearer(corners[2 * n + 1], (ptrdiff_t)m->in[1], (ptrdiff_t)width, border);
+    const ptrdiff_t from = source(top + down, (ptrdiff_t)m->in[0], border);
+    if (from < 0)
+        for (size_t j = 0; j < width; j++)
+            memcpy(y + j * pixel, fill, pixel);
+    else
+        crop_row(y, x + (n * m->in[0] + (size_t)from) * m->in[1] * pixel, fill, width, left, m->in[1], pixel, mirrored,
+                 border);
 }
 
-static void crop_some(uint8_t *y, const uint8_t *x, const int64_t *corners, const uint8_t *turns, const uint8_t *fill,
-                      const batten_images *m, batten_border border, size_t first, size_t last)
+static void crop_one(uint8_t *y, const uint8_t *x, const int64_t *corners, const uint8_t *turns, const uint8_t *fill,
+                     const batten_images *m, batten_border border, size_t row)
 {
-    switch (m->pixel) {
-    case 1:
-        crop_rows(y, x, corners, turns, fill, m, border, first, last, 1);
-        break;
-    case 3:
-        crop_rows(y, x, corners, turns, fill, m, border, first, last, 3);
-        break;
-    case 4:
-        crop_rows(y, x, corners, turns, fill, m, border, first, last, 4);
-        break;
-    case 12:
-        crop_rows(y, x, corners, turns, fill, m, border, first, last, 12);
-        break;
-    default:
-        crop_rows(y, x, corners, turns, fill, m, border, first, last, m->pixel);
-    }
+    OF_PIXELS(m->pixel, crop_any_row, y, x, corners, turns, fill, m, border, row);
 }
 
 /* y from x; corners (count, 2): top and left; turns (count); fill: a pixel.  Where the border is no fill, images have
@@ -121,7 +101,21 @@ static void crop_some(uint8_t *y, const uint8_t *x, const int64_t *corners, cons
 void KERNEL(crop)(uint8_t *y, const uint8_t *x, const int64_t *corners, const uint8_t *turns, const uint8_t *fill,
                   const batten_images *images, batten_border border)
 {
-    const size_t rows = images->count * images->out[0];
-    PARALLEL(rows * images->out[1] * (4 + images->pixel / 8), for (size_t row = 0; row < rows; row += ROWS)
-        crop_some(y, x, corners, turns, fill, images, border, row, smaller(row + ROWS, rows)););
+    const size_t n = images->out[1] * images->pixel, rows = images->count * images->out[0];
+    PARALLEL(rows * images->out[1] * (4 + images->pixel / 8), for (size_t row = 0; row < rows; row++)
+        crop_one(y + row * n, x, corners, turns, fill, images, border, row););
+}
+
+/* The same of bytes, of which there becomes (x / 255 - shift[j]) scale[j], j = the place in a row mod period, which is
+ * best some vectors long; room: a row of bytes for each of the team. */
+void KERNEL(crop_standardize)(real *y, uint8_t *room, const uint8_t *x, const int64_t *corners, const uint8_t *turns,
+                              const uint8_t *fill, const real *shift, const real *scale, size_t period,
+                              const batten_images *images, batten_border border, int team)
+{
+    const size_t n = images->out[1] * images->pixel, rows = images->count * images->out[0];
+    TEAM_OF(team, uint8_t *const bytes = room + myself().rank * n; SHARED(for (size_t row = 0; row < rows; row++) {
+                crop_one(bytes, x, corners, turns, fill, images, border, row);
+                for (size_t j = 0; j < n; j += period)
+                    standardize(y + row * n, bytes, shift, scale, j, smaller(period, n - j), 1);
+            }););
 }

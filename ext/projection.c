@@ -34,17 +34,6 @@ enum { WIDTH = 64 };
             }                                                                                                 \
         })
 
-static inline double sum_doubles(double *lanes)
-{
-    PRAGMA(GCC unroll 8)
-    for (size_t half = LANES / 2; half > 0; half /= 2) {
-        PRAGMA(omp simd)
-        for (size_t lane = 0; lane < half; lane++)
-            lanes[lane] += lanes[lane + half];
-    }
-    return lanes[0];
-}
-
 /* ---- norms ---- */
 
 static double group_squares(const real *x, batten_groups g)
@@ -189,8 +178,8 @@ static inline __attribute__((always_inline)) excess excess_of(const real *x, siz
             sums[lane] += v <= 0 ? 0 : v;
             counts[lane] += v > 0 ? 1 : 0;
         }
-        total.sum += sum_doubles(sums);
-        total.count += sum_doubles(counts);
+        total.sum += sum_doubles(sums, LANES);
+        total.count += sum_doubles(counts, LANES);
     }
     return total;
 }

@@ -11,16 +11,19 @@ enum { LANES = 16, RUN = 1024 };
 
 /* The sum of so many lanes, a constant, in pairs; only the first stays what it is called.  GCC 12 makes
  * a few instructions of it where it unrolls it, else a loop that waits for memory. */
-static inline __attribute__((always_inline)) real sum_lanes(real *lanes, const size_t count)
-{
-    PRAGMA(GCC unroll 8)
-    for (size_t half = count / 2; half > 0; half /= 2) {
-        PRAGMA(omp simd)
-        for (size_t lane = 0; lane < half; lane++)
-            lanes[lane] += lanes[lane + half];
+#define SUM_OF_LANES(name, type)                                                            \
+    static inline __attribute__((always_inline)) type name(type *lanes, const size_t count) \
+    {                                                                                       \
+        PRAGMA(GCC unroll 8)                                                                \
+        for (size_t half = count / 2; half > 0; half /= 2) {                                \
+            PRAGMA(omp simd)                                                                \
+            for (size_t lane = 0; lane < half; lane++)                                      \
+                lanes[lane] += lanes[lane + half];                                          \
+        }                                                                                   \
+        return lanes[0];                                                                    \
     }
-    return lanes[0];
-}
+SUM_OF_LANES(sum_lanes, real)
+SUM_OF_LANES(sum_doubles, double)
 
 static inline double sum_run(const real *x, size_t n, ptrdiff_t stride)
 {

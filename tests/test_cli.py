@@ -374,7 +374,18 @@ def test_runs_that_cannot_go_on(batten_, mnist, tmp_path):
 
     put_mnist(tmp_path / "data", "t10k", 40)
     assert "it began with other pictures, 225 for train, 25 for validation, 50 for test" in refused(run)
+    shutil.rmtree(tmp_path / "data")
+    put_mnist(tmp_path / "data")
     (checkpoint,) = (run / "checkpoints").iterdir()
+    state = batten.load(checkpoint)
+    batten.save({**state, "reuse": "retrain"}, checkpoint)
+    assert refused(run).startswith(
+        f"batten: cannot go on with {run}: cannot resume a run of reuse_validation='retrain'"
+    )
+    batten.save({"model": state["model"]}, checkpoint)
+    assert refused(run).startswith(
+        f"batten: cannot go on with {run}: cannot resume from what is not the state of a run"
+    )
     checkpoint.write_bytes(checkpoint.read_bytes()[:-1])
     assert f"cannot go on with {run}: cannot load {checkpoint}: " in refused(run)
     settings = json.loads((run / "settings.json").read_text())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import signal
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -270,6 +272,41 @@ def test_ctrl_c_ends_after_the_step(tmp_path):
     assert len(run([At(2, twice)])[1].steps) == 3
     with pytest.raises(KeyboardInterrupt):
         run([At(2, lambda run: [signal.raise_signal(signal.SIGINT) for _ in range(2)])])
+
+
+def test_ctrl_c_from_outside(tmp_path):
+    """A signal comes to the process whenever it likes, with a loader's threads at work: all is put in order."""
+    code = """if True:
+        import os, sys, threading, time
+        import batten
+        from batten import nn, optim
+        from batten.data import DataLoader, TensorDataset
+
+        class Slow(batten.Callback):
+            def on_epoch_end(self, run):
+                ends.append(run.model.weight.numpy().copy())
+
+            def on_step_end(self, run):
+                print(run.step, flush=True)
+                time.sleep(0.01)
+
+        ends, model, folder = [], nn.Linear(4, 3), sys.argv[1]
+        data = TensorDataset(batten.randn(60, 4), batten.randint(3, (60,)))
+        history = batten.fit(
+            model, DataLoader(data, 5, shuffle=True, num_workers=2), DataLoader(data, 60), loss=nn.CrossEntropyLoss(),
+            optimizer=optim.Adam(model.parameters()), epochs=1000, progress=False,
+            callbacks=[Slow(), batten.EarlyStopping(patience=1000), batten.Checkpoint(folder, every=1000)],
+        )
+        assert history.ended == "Ctrl-C"
+        assert (model.weight.numpy() == ends[history.best_epoch - 1]).all()
+        assert os.listdir(folder) == [f"step-{len(history.steps):09}.safetensors"]
+    """
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], **options) as process:
+        while process.stdout.readline().strip() != "16":  # in the middle of the second epoch
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=60)[1] == "" and process.returncode == 0
 
 
 @pytest.mark.parametrize("reuse", ["retrain", "continue"])

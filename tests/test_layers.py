@@ -22,7 +22,7 @@ FLOORS = [
     ["random"],
     ["tensor"],
     ["nn"],
-    ["optim", "serialization", "regularization", "transforms", "data"],
+    ["optim", "serialization", "regularization", "states", "transforms", "data"],
     ["models", "datasets", "inspect", "prediction", "preprocessing"],
     ["callbacks", "checkpoint", "fit", "history", "metrics", "reuse", "run"],
     ["training", "benchmark"],

@@ -227,6 +227,7 @@ REFUSED = [
 ]
 SOFT_REFUSED = [
     ((SCORES, [1.0, 2.0]), {}, ValueError, r"indices \[2\] \(integers\) or probabilities \[2, 3\] \(floats\)"),
+    ((SCORES, [1.0, 2.0]), {}, ValueError, r"got float32\[2\]; use \.long\(\) first for indices$"),
     ((SCORES, SCORES), {"ignore_index": 2}, ValueError, "no class to ignore, got ignore_index=2"),
     ((SCORES, [1, 2]), {"label_smoothing": 1.5}, ValueError, "label_smoothing between 0 and 1, got 1.5"),
 ]

@@ -112,6 +112,17 @@ def test_continue_may_be_there_already():
     assert history.target_reached and len(history.epochs) == history.reused_after
 
 
+def test_a_target_that_is_never_reached():
+    """The validation data is of another number: by default there are as many epochs more as there might have been."""
+    model = Restless()
+    history = small(
+        model, train=numbers(1), validation=numbers(-5), loss=nn.MSELoss(), epochs=7, reuse_validation="continue",
+        optimizer=optim.SGD(model.parameters(), lr=0.01), callbacks=[batten.EarlyStopping(patience=1)],
+    )  # fmt: skip
+    assert len(history.epochs) == history.reused_after + 7
+    assert history.target_reached is False and history["validation_loss"][-1] > history.target
+
+
 def test_what_reuse_refuses():
     data = numbers(1)
     for options in ({"callbacks": []}, {"callbacks": [batten.EarlyStopping(restore_best=False)]}, {"validation": None}):

@@ -134,7 +134,7 @@ def test_adjustments_refuse(step, rng):
     for factor in bad:
         with pytest.raises(ValueError, match=f"{function.__name__} expects a factor"):
             function(x, factor)
-    with pytest.raises(ValueError, match="one channel or three"):
+    with pytest.raises(ValueError, match="images of 1 or 3 channels"):
         function(x[:, :2], 0.5)
     with pytest.raises(TypeError, match=rf"{function.__name__} expects images"):
         function(x.tolist(), 0.5)
@@ -317,6 +317,11 @@ def test_jitter_takes_what_torchvision_takes(name):
             assert getattr(transforms.ColorJitter(**{name: value}), name) == expected, value
 
 
+def test_jitter_takes_numpy_s_numbers():
+    for number in (np.float32(0.5), np.int64(2)):
+        assert repr(transforms.ColorJitter(number)) == repr(transforms.ColorJitter(float(number)))
+
+
 def test_jitter_refuses():
     for options, kind in (
         ({"brightness": -1}, ValueError),
@@ -331,7 +336,7 @@ def test_jitter_refuses():
     ):
         with pytest.raises(kind, match="ColorJitter expects"):
             transforms.ColorJitter(**options)
-    with pytest.raises(ValueError, match=r"one channel or three, got \[1, 4, 2, 2\]"):
+    with pytest.raises(ValueError, match=r"images of 1 or 3 channels, got \[1, 4, 2, 2\]$"):
         transforms.ColorJitter(0.1)(np.zeros((1, 4, 2, 2), np.uint8))
 
 
@@ -455,13 +460,13 @@ def test_pca_refuses(rng):
     with pytest.raises(ValueError, match="alphastd of at least 0"):
         transforms.PCAColor(-1)
     for x in (np.zeros((2, 1, 4, 4)), np.zeros((2, 4, 4, 4), np.uint8)):
-        with pytest.raises(ValueError, match="three channels"):
+        with pytest.raises(ValueError, match="PCAColor expects images of 3 channels"):
             transforms.PCAColor().fit(x)
     with pytest.raises(ValueError, match="at least one pixel"):
         transforms.PCAColor().fit(np.zeros((0, 3, 4, 4)))
     with pytest.raises(TypeError, match="PCAColor expects images"):
         transforms.PCAColor().fit([1])
-    with pytest.raises(ValueError, match="three channels"):
+    with pytest.raises(ValueError, match="PCAColor expects images of 3 channels"):
         transforms.PCAColor().fit(images(rng, "uint8"))(np.zeros((2, 1, 4, 4)))
 
 
@@ -586,6 +591,19 @@ def test_normalize_refuses(rng):
             transforms.Normalize(mean, std)
     with pytest.raises(ValueError, match=r"Normalize expects images of 2 channels, got \[3, 3, 7, 5\]"):
         transforms.Normalize([1, 2], [1, 2])(images(rng, "uint8"))
+    with pytest.raises(TypeError, match=r"Normalize expects std as a sequence of numbers, got 0\.5"):
+        transforms.Normalize([0.5], 0.5)
+
+
+@trials("kind", [transforms.Normalize([0.5] * 3, [1] * 3), transforms.ColorJitter(0.1), transforms.PCAColor()])
+def test_images_with_channels_last_are_told_apart(kind, rng):
+    if isinstance(kind, transforms.PCAColor):
+        kind.fit(images(rng, "uint8"))
+    message = "channels, got .*, whose channels lie last: use .transpose\\(2, 0, 1\\) on an image first"
+    for x in (np.zeros((8, 9, 3), np.uint8), np.zeros((2, 8, 9, 3), np.float32)):
+        with pytest.raises(ValueError, match=message):
+            kind(x)
+    kind(np.zeros((8, 9, 3), np.uint8).transpose(2, 0, 1))
 
 
 def test_tensors_that_require_gradients_are_refused():

@@ -221,8 +221,7 @@ def test_random_resized_crop(dtype, shape, order, rng):
         drawn, draw = [], crop.draw
         crop.draw = lambda of, drawn=drawn, draw=draw: drawn.append(draw(of)) or drawn[-1]
         got = crop(x)
-        (tops, heights), (lefts, widths) = drawn[0]
-        for n, (i, h, j, w) in enumerate(zip(tops, heights, lefts, widths, strict=True)):
+        for n, (i, h, j, w) in enumerate(drawn[0]):
             part = x[n : n + 1, :, i : i + h, j : j + w]
             assert part.shape[2:] == (h, w)
             assert_images(got[n : n + 1], brought_to(part, (5, 4), interpolation, antialias), dtype)
@@ -240,7 +239,7 @@ def one_by_one(rng, height, width):
 def test_parts_of_random_size(rng):
     """Areas and ratios are from where they should be; the middle is taken of an image that no part fits into."""
     crop = transforms.RandomResizedCrop(8, generator=batten.Generator().manual_seed(3))
-    (tops, heights), (lefts, widths) = crop.draw(np.empty((20_000, 1, 200, 300), np.uint8))
+    tops, heights, lefts, widths = crop.draw(np.empty((20_000, 1, 200, 300), np.uint8)).T
     share, ratio = heights * widths / 60_000, widths / heights
     assert 0.08 * 0.98 < share.min() < 0.09 and 0.85 < share.max() <= 1
     assert 0.73 < ratio.min() < 0.76 and 1.32 < ratio.max() < 1.36
@@ -250,9 +249,9 @@ def test_parts_of_random_size(rng):
     assert (tops >= 0).all() and (tops + heights <= 200).all() and (lefts >= 0).all() and (lefts + widths <= 300).all()
     places = tops[heights < 200] / (200 - heights[heights < 200])
     assert abs(places.mean() - 0.5) < 0.01 and places.min() == 0 and places.max() == 1
-    (tops, heights), (lefts, widths) = crop.draw(np.empty((2, 1, 10, 1000), np.uint8))
+    tops, heights, lefts, widths = crop.draw(np.empty((2, 1, 10, 1000), np.uint8)).T
     assert (tops == 0).all() and (heights == 10).all() and (lefts == 493).all() and (widths == 13).all()
-    (tops, heights), (lefts, widths) = crop.draw(np.empty((2, 1, 1000, 10), np.uint8))
+    tops, heights, lefts, widths = crop.draw(np.empty((2, 1, 1000, 10), np.uint8)).T
     assert (tops == 493).all() and (heights == 13).all() and (lefts == 0).all() and (widths == 10).all()
 
 
@@ -739,3 +738,38 @@ def test_beside_torchvision(dtype, shape, rng):
     compare(transforms.FiveCrop((9, 12)), v2.FiveCrop((9, 12)))
     compare(transforms.TenCrop((9, 12), vertical_flip=True), v2.TenCrop((9, 12), vertical_flip=True))
     compare(transforms.RandomHorizontalFlip(1.0), v2.RandomHorizontalFlip(1.0))
+
+
+# ---- in one pass ----
+
+
+@trials("dtype, order", itertools.product(TYPES, ["last", "first", "gaps"]))
+def test_neighbours_in_one_pass_are_the_same(dtype, order, rng):
+    """Bit for bit what they are one by one, with the same random numbers; whatever comes first or last, and labels."""
+    x = images(rng, (9, 3, 7, 11), dtype, order)
+    g = batten.Generator()
+    crop, center = transforms.RandomCrop((8, 9), 3, fill=5, generator=g), transforms.CenterCrop((5, 13))
+    flips = [transforms.RandomHorizontalFlip(generator=g), transforms.RandomVerticalFlip(generator=g)]
+    normalize = transforms.Normalize([0.5, 0.4, 0.3], [0.2, 0.25, 0.3])
+    floats = transforms.ToFloat()
+    for steps in (
+        [crop, *flips, floats, normalize],
+        [crop, normalize],
+        [flips[0], floats],
+        [center, *flips, transforms.ToDtype(np.float64, scale=True)],
+        [floats, crop, flips[1], normalize],
+        [floats, normalize, crop],
+        [transforms.Pad((1, 2), padding_mode="reflect"), flips[1], crop, flips[0]],
+    ):
+        g.manual_seed(3)
+        expected = x
+        for step in steps:
+            expected = step(expected)
+        g.manual_seed(3)
+        got, labels = transforms.Compose(steps)(x, 7)
+        assert labels == 7 and got.dtype == expected.dtype and got.shape == expected.shape
+        np.testing.assert_array_equal(got, expected)
+    with pytest.raises(ValueError, match="Normalize expects images of 3 channels"):
+        transforms.Compose([crop, normalize])(np.zeros((2, 4, 9, 9), np.uint8))
+    with pytest.raises(TypeError, match="RandomCrop expects images"):
+        transforms.Compose([crop, normalize])("images")

@@ -182,6 +182,8 @@ def test_mixing_refuses(name, rng):
             getattr(transforms, name)(alpha=alpha)
     with pytest.raises(ValueError, match="at least one class"):
         getattr(transforms, name)(num_classes=0)
+    with pytest.raises(TypeError, match="'float' object cannot be interpreted as an integer"):
+        getattr(transforms, name)(num_classes=2.5)
     with pytest.raises(TypeError, match=f"{name} expects a batten.Generator"):
         getattr(transforms, name)(generator=3)
 

@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from . import checkpoint
 from .history import columns
-from .serialization import write
+from .serialization import tidy, write
+from .states import NONE, check_entries
 
 if TYPE_CHECKING:
     from .run import Run
@@ -98,7 +99,7 @@ class Best:
         """Whether the epoch that has ended is the best so far, which is then remembered."""
         if self.monitor not in run.record:
             raise KeyError(f"there is no {self.monitor!r} to monitor in the epochs, which have {', '.join(run.record)}")
-        value = run.record[self.monitor]
+        value = float(run.record[self.monitor])
         sign = 1 if self.mode == "min" else -1
         better = not math.isnan(value) and (self.value is None or sign * value < sign * self.value - self.min_delta)
         if better:
@@ -183,7 +184,10 @@ class EarlyStopping(Callback):
         return {"best": self.best, "best_epoch": self.best_epoch, "waited": self.waited, "kept": self.kept}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Remembers these."""
+        """Remembers these.  ValueError if they are something else."""
+        number, snapshot = (int, float, NONE), (dict, NONE)
+        kinds = {"best": number, "best_epoch": (int, NONE), "waited": (int,), "kept": snapshot}
+        check_entries("EarlyStopping", state_dict, kinds)
         self.of.value = state_dict["best"]
         self.best_epoch, self.waited, self.kept = (state_dict[key] for key in ("best_epoch", "waited", "kept"))
 
@@ -234,8 +238,9 @@ class Checkpoint(Callback):
         self.saved: int | None = None  # the step that was saved last
 
     def on_fit_begin(self, run: Run) -> None:
-        """Makes the folder."""
+        """Makes the folder, or tidies it up."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        tidy(self.folder)
         if not run.resumed and (files := checkpoint.files(self.folder)):
             raise FileExistsError(
                 f"{self.folder} has checkpoints of another run, such as {files[-1].name}: "
@@ -278,7 +283,8 @@ class Checkpoint(Callback):
         return {"best": self.best.value} if self.best else {}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Remembers it."""
+        """Remembers it.  ValueError if it is something else."""
+        check_entries("Checkpoint", state_dict, {"best": (int, float, NONE)} if self.best else {})
         if self.best:
             self.best.value = state_dict["best"]
 

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from . import checkpoint
-from .callbacks import Callback
+from .callbacks import Callback, EarlyStopping
 from .history import History
 from .inspect.nonfinite import first_not_finite
 from .metrics import Metrics, evaluate, means, measured, pairs
@@ -35,7 +35,7 @@ from .nn.generators import named_generators
 from .nn.utils import clip_grad_norm_
 from .optim import Optimizer
 from .optim.lr_scheduler import ReduceLROnPlateau
-from .random import Generator, default_generator
+from .random import Generator, get_rng_state
 from .tensor import Tensor
 
 __all__ = ["Run"]
@@ -72,9 +72,9 @@ class Run:
     asked_to_end: threading.Event = field(default_factory=threading.Event)
 
     @cached_property
-    def generators(self) -> list[Generator]:
-        """Those that steps draw from."""
-        return [default_generator, *[generator for _, generator in named_generators(self.model)]]
+    def generators(self) -> dict[str, Generator]:
+        """Those of layers' own, by path."""
+        return dict(named_generators(self.model))
 
     @property
     def step(self) -> int:
@@ -142,7 +142,7 @@ class Run:
     def run_step(self, x: Any, y: Any) -> dict[str, Any]:
         """Forward, backward and a step of the optimizer; returns what was measured on the way."""
         self.lrs = [float(group["lr"]) for group in self.optimizer.param_groups]
-        draws = [generator.get_state() for generator in self.generators]
+        draws = self.draws()
         row: dict[str, Any] = {}
 
         def gradient() -> Tensor:
@@ -176,7 +176,8 @@ class Run:
         steps = self.history.steps_of(self.epoch)
         if not steps:
             raise ValueError(f"fit expects batches to learn from in each epoch, got none in epoch {self.epoch}")
-        found = means(steps, [name for name in ("loss", "penalty", *self.metrics) if name in steps[0]])
+        names = ("loss", "penalty", *self.metrics)  # a run that was resumed may have been without some of them before
+        found = means(steps, [name for name in names if all(name in row for row in steps)])
         if validation is not None:
             found |= {f"validation_{name}": value for name, value in self.evaluate(validation).items()}
         images, seconds = sum(row["images"] for row in steps), math.fsum(row["seconds"] for row in steps)
@@ -192,9 +193,9 @@ class Run:
         """The loss and the metrics of a loader's examples, with the model in evaluation mode."""
         return evaluate(self.model, loader, self.loss, self.metrics)
 
-    def not_finite(self, loss: float, penalties: list[float], x: Any, draws: list[Tensor]) -> FloatingPointError:
+    def not_finite(self, loss: float, penalties: list[float], x: Any, draws: dict[str, Any]) -> FloatingPointError:
         what = f"loss became {loss}" if not math.isfinite(loss) else f"penalty became {sum(penalties)}"
-        where = first_not_finite(self.model, x, list(zip(self.generators, draws, strict=True)))
+        where = first_not_finite(self.model, x, **draws)
         return FloatingPointError(
             f"the {what} in step {self.step + 1} (epoch {self.epoch}), at a learning rate of {self.lrs[0]:g}; {where}"
         )
@@ -208,6 +209,11 @@ class Run:
                     self.record[name] = number(name, value)
 
     # Its state
+
+    def draws(self) -> dict[str, Any]:
+        """The states of what the model draws from: the default generator, and layers' own."""
+        own = {path: generator.get_state() for path, generator in self.generators.items()}
+        return {"rng": get_rng_state(), "generators": own}
 
     def parts(self) -> dict[str, Any]:
         """The states of what steps change."""
@@ -224,6 +230,12 @@ class Run:
         self.optimizer.load_state_dict(parts["optimizer"])
         if self.scheduler is not None:
             self.scheduler.load_state_dict(deepcopy(parts["scheduler"]))
+
+    def snapshots(self) -> list[tuple[str, dict[str, Any]]]:
+        """Those that the run may yet go back to, with what they are of."""
+        best = [callback.kept for callback in self.callbacks if isinstance(callback, EarlyStopping)]
+        found = [("initial", self.initial), *[("what was best", parts) for parts in best]]
+        return [(what, parts) for what, parts in found if parts is not None]
 
     def begin(self, phase: str, parts: dict[str, Any]) -> None:
         """Begins to learn from the validation data, too."""

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import re
@@ -39,6 +40,7 @@ __all__ = ["CheckpointError", "load", "save"]
 
 FORMAT = "batten 1"
 SIGNS = '"crc32":', '"structure":'  # of our own text
+SAVING = ".batten-saving-"  # what the names of folders begin with where files are written
 DEPTH = 100  # more nesting than this is an object that holds itself
 
 STORED = {
@@ -85,7 +87,7 @@ def save(obj: Any, path: str | os.PathLike[str]) -> None:
     structure = encode(obj, "", 0, arrays)
     document = {"format": FORMAT, "crc32": checksum(structure, arrays), "structure": structure}
     with replacing(path) as file:
-        file.close()  # the package puts one of its own in its place
+        file.close()  # the package puts one of its own in its place, which it writes beside it
         try:
             safetensors.numpy.save_file(arrays, file.name, {"batten": json.dumps(document)})
         except safetensors.SafetensorError as error:
@@ -305,33 +307,84 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
     Whoever reads, and whatever stops the process or the machine, the file at the path is the old one or the new one,
     whole.  Of several that are written at the same time the last stays.  A process that is killed leaves behind what
-    it had written: a file `.batten-...` in the same folder, and one `.tmp...` of the safetensors package.
+    it had written, in a `workplace` beside the file, until someone calls `tidy`.
     """
     path = os.path.realpath(path)  # a link stays one
     folder = os.path.dirname(path)
-    temporary = os.path.join(folder, f".batten-{os.urandom(8).hex()}")
     mode = mode_of(path)
-    try:
+    with workplace(folder) as place:
+        temporary = os.path.join(place, "file")
         with open(temporary, "xb") as file:
-            if mode is not None:
-                os.chmod(temporary, mode)  # while there is nothing in it that others could read
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            if mode is None:
+                mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             yield file
         os.chmod(temporary, mode)  # the block may have put another file there
         with open(temporary, "ab") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
-    # The name, too, is to survive a power failure; not every file system can promise it, and Windows opens no folder.
+    # The name, too, is to survive a power failure; not every file system can promise it.
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+@contextlib.contextmanager
+def workplace(folder: str) -> Iterator[str]:
+    """A folder `.batten-saving-...` in another one, for nobody else to look into, which is gone when the block ends.
+
+    It is locked meanwhile.  A lock ends with its process, however that ends, and others see it from other containers
+    and machines as well, where a process's number would say nothing.
+    """
+    while True:
+        place = os.path.join(folder, f"{SAVING}{os.urandom(8).hex()}")
+        os.mkdir(place, 0o700)
+        descriptor = None
+        try:
+            descriptor = locked(place)
+        except (BlockingIOError, FileNotFoundError):
+            continue  # it was tidied up before it was locked
+        except OSError:
+            pass  # there are no locks on this file system, and so nothing is tidied up
+        break
+    try:
+        yield place
+    finally:
+        remove(place)
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def tidy(folder: str | os.PathLike[str]) -> None:
+    """Removes what has been left in a folder by processes that were killed while they wrote a file there."""
+    for name in os.listdir(folder):
+        if name.startswith(SAVING):
+            with contextlib.suppress(OSError):  # someone is at work there
+                descriptor = locked(place := os.path.join(folder, name))
+                try:
+                    remove(place)
+                finally:
+                    os.close(descriptor)
+
+
+def locked(place: str) -> int:
+    """Locks a folder until the descriptor that is returned is closed.  OSError if it is locked already, or gone."""
+    descriptor = os.open(place, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.stat(place)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def remove(place: str) -> None:
+    for name in os.listdir(place):
+        os.unlink(os.path.join(place, name))
+    os.rmdir(place)
 
 
 def mode_of(path: str) -> int | None:

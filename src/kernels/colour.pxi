@@ -36,6 +36,20 @@ cdef int of_doubles(cnp.ndarray x, cnp.npy_intp rows, cnp.npy_intp columns) exce
     return of_shape(x, rows, columns)
 
 
+cdef size_t period_of(cnp.ndarray shift, cnp.ndarray scale, cnp.ndarray y) except 0:
+    """After how many elements of y, shift and scale begin again."""
+    cdef batten_dtype t = dtype_of(y)
+    cdef cnp.npy_intp n = shift.shape[0] if shift.ndim == 1 else 0
+    if n < 1:
+        raise ValueError(f"expected a shift (n,) of at least one element, got {show(shift)}")
+    if vector(shift, n) != t or vector(scale, n) != t:
+        raise TypeError(f"expected shift and scale of the output's type, got {show(shift)} and {show(scale)} for "
+                        f"{show(y)}")
+    disjoint(y, shift)
+    disjoint(y, scale)
+    return n
+
+
 def standardize(cnp.ndarray y not None, cnp.ndarray x not None, cnp.ndarray shift not None,
                 cnp.ndarray scale not None):
     """y = (x - shift) scale in floats, x of y's type, or of uint8 and divided by 255 first
@@ -48,18 +62,11 @@ def standardize(cnp.ndarray y not None, cnp.ndarray x not None, cnp.ndarray shif
         raise TypeError(f"expected an input of uint8 or of the output's type, got {show(x)} for {show(y)}")
     if not cnp.PyArray_SAMESHAPE(y, x):
         raise ValueError(f"expected arrays of one shape, got {show(y)} and {show(x)}")
-    cdef cnp.npy_intp n = shift.shape[0] if shift.ndim == 1 else 0
-    if n < 1:
-        raise ValueError(f"expected a shift (n,) of at least one element, got {show(shift)}")
-    if vector(shift, n) != t or vector(scale, n) != t:
-        raise TypeError(f"expected shift and scale of the output's type, got {show(shift)} and {show(scale)} for "
-                        f"{show(y)}")
+    cdef size_t n = period_of(shift, scale, y)
     if of_bytes(x):
         disjoint(y, x)
     else:
         apart(y, x)
-    disjoint(y, shift)
-    disjoint(y, scale)
     with nogil:
         capi.batten_standardize(t, cnp.PyArray_DATA(y), cnp.PyArray_DATA(x), of_bytes(x), cnp.PyArray_DATA(shift),
                                 cnp.PyArray_DATA(scale), cnp.PyArray_SIZE(y), n)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from batten import _kernels as kernels
@@ -48,6 +50,55 @@ def cropped(y, x, corners, turns, fill, border):
         part = padded[top + before[0] :, left + before[1] :][:height, :width]
         expected[n] = part[:: -1 if turns[n] & kernels.UPSIDE_DOWN else 1, :: -1 if turns[n] & kernels.MIRRORED else 1]
     return expected
+
+
+def crop_standardize(rng, dtype, size):
+    case = crop(rng, np.dtype(np.uint8), size)
+    y, channels = case.arguments[0], case.arguments[0].shape[3]
+    shift, scale = (rng.uniform(0.1, 2, 5 * channels).astype(dtype) for _ in range(2))
+    period = np.resize(np.arange(5 * channels), math.prod(y.shape[2:])).reshape(
+        y.shape[2:]
+    )  # begins again with each row
+    expected = (case.expected[0] / 255 - shift[period]) * scale[period]
+    arguments = [np.zeros(y.shape, dtype), *case.arguments[1:5], shift, scale, *case.arguments[5:]]
+    return Case(kernels.crop_standardize, arguments, [expected])
+
+
+def interleave(rng, dtype, size):
+    images, pixels, channels = {"empty": (3, 0, 2), "one": (1, 1, 1), "odd": (5, 77, 3), "large": (3, 2_000, 17)}[size]
+    x = rng.standard_normal((images, channels, pixels)).astype(dtype)
+    return Case(
+        kernels.interleave, [np.zeros((images, pixels, channels), dtype), x], [x.transpose(0, 2, 1)], tolerance=0
+    )
+
+
+def resize(rng, dtype, size):
+    """Each result as a sum over all pixels of its part, those too far away with the weight 0."""
+    x, y = some_images(rng, dtype, size)
+    spans, expected = np.empty((len(x), 4), np.int64), np.zeros(y.shape)
+    for n, image in enumerate(x):
+        for axis in (1, 0):  # columns first: bytes are rounded after either axis
+            length = rng.integers(1, x.shape[1 + axis] + 1)
+            begin = rng.integers(0, x.shape[1 + axis] - length + 1)
+            spans[n, 2 * axis : 2 * axis + 2] = begin, length
+            reach = max(length / y.shape[1 + axis], 1)
+            center = (np.arange(y.shape[1 + axis])[:, None] + 0.5) * (length / y.shape[1 + axis])
+            weight = np.maximum(1 - abs(np.arange(length) + 0.5 - center) / reach, 0)
+            weight /= weight.sum(1, keepdims=True)
+            part = np.moveaxis(image, axis, 0)[begin : begin + length]
+            if dtype == np.uint8:
+                unit = 2.0 ** next(
+                    bits for bits in range(23) if bits == 22 or weight.max() * 2 ** (bits + 1) + 0.5 >= 2**15
+                )
+                weight = np.floor(weight * unit + 0.5) / unit
+            image = np.moveaxis(np.tensordot(weight, part, 1), 0, axis)
+            image = np.floor(image + 0.5) if dtype == np.uint8 else image
+        expected[n] = image
+    return Case(kernels.resize, [y, x, spans, "antialias"], [expected], tolerance=0 if dtype == np.uint8 else 16)
+
+
+def resize_bytes(rng, dtype, size):
+    return resize(rng, np.dtype(np.uint8), size)
 
 
 def some_matrices(rng, x):
@@ -98,6 +149,10 @@ def affine_bilinear_bytes(rng, dtype, size):
 
 CASES = {
     "crop": crop,
+    "crop_standardize": crop_standardize,
+    "interleave": interleave,
+    "resize": resize,
+    "resize bytes": resize_bytes,
     "affine_nearest": affine_nearest,
     "affine_bilinear": affine_bilinear,
     "affine_bilinear_bytes": affine_bilinear_bytes,

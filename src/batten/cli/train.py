@@ -16,7 +16,7 @@ from ..callbacks import Callback
 from ..checkpoint import files
 from ..history import History
 from ..run import Run
-from ..serialization import CheckpointError, load, write
+from ..serialization import load, write
 from ..training import (
     AUGMENTATIONS,
     OPTIMIZERS,
@@ -174,16 +174,20 @@ def learn(folder: Path, begun: Begun, parts: Parts, state: dict[str, Any] | None
     describe(training)
     try:
         begun.write(folder)
-        history = training.fit(folder / CHECKPOINTS, [Report()], state)
-        conclude(training, history, state)
+        history = training.fit(folder / CHECKPOINTS, [report := Report()], state)
+        if not report.steps:
+            print(f"there was nothing left to do: the run has ended ({history.ended})")
+        conclude(history)
         test = training.classifier.score(parts.test)
         names = keep(folder, training, history, test._asdict())
     except FloatingPointError as error:
         raise UserError(f"{error}; try a smaller --lr") from None
     except MemoryError:
         raise UserError(f"there is not enough memory; try a --batch-size below {settings.batch_size}") from None
-    except CheckpointError as error:
-        raise UserError(str(error)) from None
+    except ValueError as error:
+        if state is None:
+            raise
+        raise UserError(f"cannot go on with {folder}: {error}") from None
     except OSError as error:
         raise cannot_write(folder, error) from None
     if "curves.png" not in names and history.epochs:
@@ -208,6 +212,7 @@ class Report(Callback):
     """A line for each epoch, and a bar while it goes on."""
 
     def __init__(self) -> None:
+        self.steps = 0
         self.bar: Any = None
 
     def begin(self, run: Run) -> None:
@@ -221,6 +226,7 @@ class Report(Callback):
     def on_step_end(self, run: Run) -> None:
         if self.bar is None:
             self.begin(run)
+        self.steps += 1
         row = run.record
         self.sums += row["images"] * np.array([1, row["loss"], row["accuracy"]])
         images, loss, accuracy = self.sums
@@ -265,10 +271,8 @@ def beginning(run: Run) -> str:
     return f"{best}: going on from there with the validation images, until their loss is {run.history.target:.4f}"
 
 
-def conclude(training: Training, history: History, state: dict[str, Any] | None) -> None:
+def conclude(history: History) -> None:
     """Says which weights they are that are kept."""
-    if state is not None and state["history"]["steps"][0] == len(history.steps):
-        print(f"there was nothing left to do: the run has ended ({history.ended})")
     if history.reused_after is not None and history.ended != "Ctrl-C":
         if history.target_reached is False:
             print(f"the validation loss did not get down to {history.target:.4f}")

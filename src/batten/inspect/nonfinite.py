@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -11,18 +11,20 @@ import numpy as np
 
 from ..autograd import no_grad
 from ..nn import Module
+from ..nn.generators import load_generators_state
 from ..nn.summaries import tensors
 from ..nn.unchanged import unchanged
-from ..random import Generator
+from ..random import set_rng_state
+from ..tensor import Tensor
 
 __all__: list[str] = []
 
 
-def first_not_finite(model: Module, x: Any, draws: Iterable[tuple[Generator, Any]] = ()) -> str:
+def first_not_finite(model: Module, x: Any, rng: Tensor, generators: Mapping[str, Tensor]) -> str:
     """A sentence on the first module whose output has numbers that are inf or NaN, in a forward of x.
 
-    `draws` are generators and the states that they are to be in for that.  Afterwards the model and the generators are
-    as they were.
+    `rng` and `generators` are the states of the default generator and of the layers' own, as `generators_state` gives
+    them, in which they are to be for that.  Afterwards the model and the generators are as they were.
     """
     found = []
 
@@ -33,8 +35,8 @@ def first_not_finite(model: Module, x: Any, draws: Iterable[tuple[Generator, Any
     if not finite(x):
         return "the batch itself has numbers that are not finite"
     with unchanged(model), no_grad(), ExitStack() as hooks:
-        for generator, state in draws:
-            generator.set_state(state)
+        set_rng_state(rng)
+        load_generators_state(model, generators)
         for name, module in model.named_modules():
             hooks.enter_context(module.register_forward_hook(partial(look, name)))
         model(x)

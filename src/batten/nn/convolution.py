@@ -267,12 +267,17 @@ def operands(
         channels, features = features, channels
     if len(own) not in (rank + 1, rank + 2) or own[-rank - 1] != channels:
         image = f"{channels}, {AXES[rank]}"
-        raise ValueError(f"{name} expects (N, {image}) or ({image}), got {list(own)}")
+        axes = [*range(len(own) - rank - 1), len(own) - 1, *range(len(own) - rank - 1, len(own) - 1)]
+        last = f"; use .permute{tuple(axes)} first" if len(own) - rank in (1, 2) and own[-1] == channels else ""
+        raise ValueError(f"{name} expects (N, {image}) or ({image}), got {list(own)}{last}")
     if b is not None and b.array.shape != (features,):
         raise ValueError(f"{name} expects a bias [{features}], got {list(b.array.shape)}")
     for what, operand in (("weight", w), ("bias", b)):
         if operand is not None and operand.array.dtype != x.array.dtype:
-            raise TypeError(f"{name} expects its {what} in the input's type, {x.dtype}, got {operand.dtype}")
+            raise TypeError(
+                f"{name} expects its {what} in the input's type, {x.dtype}, got {operand.dtype}; "
+                f"use .to(batten.{operand.dtype}) on the input first"
+            )
     return x, w, b
 
 

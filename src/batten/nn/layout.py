@@ -8,8 +8,11 @@ is copied.  Only what comes in another order, such as the images themselves, is 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
+from .. import _kernels as kernels
 from ..operations.families import contiguous
 
 __all__: list[str] = []
@@ -17,7 +20,13 @@ __all__: list[str] = []
 
 def channels_last(x: np.ndarray) -> np.ndarray:
     """(N, C, *) as (N, *, C) in C order: a view where it lies so, else a copy."""
-    return contiguous(x.transpose(0, *range(2, x.ndim), 1))
+    last = x.transpose(0, *range(2, x.ndim), 1)
+    if x.flags.c_contiguous and not last.flags.c_contiguous and x.itemsize in (1, 4, 8):
+        y = kernels.empty(last.shape, x.dtype)
+        images, pixels, channels = len(x), math.prod(x.shape[2:]), x.shape[1]
+        kernels.interleave(y.reshape(images, pixels, channels), x.reshape(images, channels, pixels))
+        return y
+    return contiguous(last)
 
 
 def channels_first(y: np.ndarray) -> np.ndarray:

@@ -153,7 +153,10 @@ def operands(input: Operand, weight: Operand, bias: Operand | None, name: str = 
     if b is not None and b.array.shape != shape[:1]:
         raise ValueError(f"{name} expects a bias [{shape[0]}], got {list(b.array.shape)}")
     if w.array.dtype != dtype:
-        raise TypeError(f"{name} expects its weight in the input's type, {dtype}, got {w.dtype}")
+        raise TypeError(
+            f"{name} expects its weight in the input's type, {dtype}, got {w.dtype}; "
+            f"use .to(batten.{w.dtype}) on the input first"
+        )
     if b is not None and b.array.dtype != dtype:
         raise TypeError(f"{name} expects its bias in the input's type, {dtype}, got {b.dtype}")
     return x, w, b

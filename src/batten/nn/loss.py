@@ -204,10 +204,12 @@ def soft_cross_entropy(
     """Cross-entropy with probabilities as targets, which may have a gradient, too."""
     x, w, axis = class_scores("cross_entropy", input, weight)
     if target.array.shape != x.array.shape:
+        indices = index_shape(x, axis)
+        whole = "; use .long() first for indices" if target.array.shape == indices else ""
         raise ValueError(
-            f"cross_entropy expects class indices {list(index_shape(x, axis))} (integers) or probabilities "
+            f"cross_entropy expects class indices {list(indices)} (integers) or probabilities "
             f"{list(x.array.shape)} (floats) for scores {list(x.array.shape)}, "
-            f"got {target.dtype}{list(target.array.shape)}"
+            f"got {target.dtype}{list(target.array.shape)}{whole}"
         )
     if ignore_index >= 0:
         raise ValueError(f"cross_entropy of probabilities has no class to ignore, got ignore_index={ignore_index}")

@@ -46,8 +46,9 @@ class Schedule(NamedTuple):
 
 
 def one_cycle(optimizer: Optimizer, epochs: int, steps: int) -> LRScheduler:
-    lr = optimizer.param_groups[0]["lr"]
-    return lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, cycle_momentum=False)  # which not all have
+    (group,) = optimizer.param_groups
+    momentum = bool(group.get("betas") or group.get("momentum"))
+    return lr_scheduler.OneCycleLR(optimizer, group["lr"], total_steps=steps, cycle_momentum=momentum)
 
 
 SCHEDULES = {

@@ -68,6 +68,17 @@ def a_pixel(name: str, fill: Fill, images: np.ndarray, dtype: Any = None, what: 
     return np.broadcast_to(given, channels).astype(dtype or images.dtype)
 
 
+def some_channels(name: str, images: np.ndarray, *counts: int) -> None:
+    """Refuses images (N, C, H, W) with another number of channels."""
+    if images.shape[1] not in counts:
+        last = (
+            ", whose channels lie last: use .transpose(2, 0, 1) on an image first" if images.shape[3] in counts else ""
+        )
+        raise ValueError(
+            f"{name} expects images of {' or '.join(map(str, counts))} channels, got {list(images.shape)}{last}"
+        )
+
+
 def a_probability(name: str, p: Any) -> float:
     if not isinstance(p, numbers.Real) or not 0 <= float(p) <= 1:
         raise ValueError(f"{name} expects p from 0 to 1, got {p!r}")

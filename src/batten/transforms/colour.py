@@ -7,6 +7,7 @@ torchvision's function of the name does; what is drawn, it draws once for a call
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from ..autograd import Variable
 from ..nn.layout import channels_first, channels_last
 from ..random import Generator, next_draw
 from .base import Transform, as_batch, as_it_came, between
+from .checks import some_channels
 
 __all__ = [
     "ColorJitter",
@@ -41,9 +43,8 @@ NAMES = ("brightness", "contrast", "saturation", "hue")
 
 def jittered(name: str, images: np.ndarray, steps: np.ndarray, factors: np.ndarray) -> np.ndarray:
     """Images (N, C, H, W) after the steps (N, n) of each by its factors (N, n)."""
+    some_channels(name, images, 1, 3)
     x = pixels(channels_last(images))
-    if x.shape[2] not in (1, 3):
-        raise ValueError(f"{name} expects images of one channel or three, got {list(images.shape)}")
     y = kernels.jitter(kernels.empty(x.shape, x.dtype), x, steps, factors)
     return as_images(y, images)
 
@@ -170,7 +171,8 @@ def around(
     """The range of a factor, or None for that which changes nothing."""
     if value is None:
         return None
-    if isinstance(value, (int, float)):
+    if isinstance(value, numbers.Real):
+        value = float(value)
         if not value >= 0:
             raise ValueError(f"ColorJitter expects a {name} of at least 0, got {value}")
         low, high = centre - value, centre + value
@@ -251,7 +253,7 @@ class PCAColor(Transform):
     def fit(self, images: Any) -> PCAColor:
         """Takes eigenvalues and eigenvectors from images (N, 3, H, W), of which it needs a pixel at least."""
         batch = as_batch("PCAColor", images)
-        self._expect_colours(batch)
+        some_channels("PCAColor", batch, 3)
         if not batch.size:
             raise ValueError(f"PCAColor expects at least one pixel to fit to, got {list(batch.shape)}")
         values, vectors = np.linalg.eigh(covariance(batch))
@@ -264,16 +266,12 @@ class PCAColor(Transform):
     def transform(self, images: np.ndarray) -> np.ndarray:
         if self.eigenvalues is None or self.eigenvectors is None:
             raise RuntimeError("PCAColor has no colours yet: call fit(images) with the training set's")
-        self._expect_colours(images)
+        some_channels("PCAColor", images, 3)
         x = pixels(channels_last(images))
         a = kernels.empty((len(x), 3), np.dtype(np.float64))
         kernels.normal(a, 0, self.alphastd, *next_draw(self.generator))
         colours = white(images) * np.einsum("nk,ck->nc", a * self.eigenvalues, self.eigenvectors)
         return as_images(kernels.add_colour(kernels.empty(x.shape, x.dtype), x, colours), images)
-
-    def _expect_colours(self, images: np.ndarray) -> None:
-        if images.shape[1] != 3:
-            raise ValueError(f"PCAColor expects images of three channels, got {list(images.shape)}")
 
     def state_dict(self) -> dict[str, np.ndarray | None]:
         """What `fit` found, for `batten.save`; None before it."""
@@ -354,15 +352,21 @@ class Normalize(InPlace):
 
     def __init__(self, mean: Sequence[float], std: Sequence[float], inplace: bool = False) -> None:
         super().__init__()
+        for what, given in (("mean", mean), ("std", std)):
+            if isinstance(given, numbers.Real):
+                raise TypeError(f"Normalize expects {what} as a sequence of numbers, got {given!r}")
         self.mean, self.std, self.inplace = [float(m) for m in mean], [float(s) for s in std], inplace
         if not self.mean or len(self.mean) != len(self.std):
             raise ValueError(f"Normalize expects as many means as deviations, got {self.mean} and {self.std}")
         if not all(self.std):
             raise ValueError(f"Normalize expects deviations other than 0, got {self.std}")
 
+    def check(self, images: np.ndarray) -> None:
+        if len(self.mean) > 1:
+            some_channels("Normalize", images, len(self.mean))
+
     def transform(self, images: np.ndarray) -> np.ndarray:
-        if len(self.mean) not in (1, images.shape[1]):
-            raise ValueError(f"Normalize expects images of {len(self.mean)} channels, got {list(images.shape)}")
+        self.check(images)
         x = channels_last(images)
         if images.dtype == np.uint8:
             if self.inplace:
@@ -372,14 +376,14 @@ class Normalize(InPlace):
 
 
 def standardized(y: np.ndarray, x: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
-    """y = (x - mean) / std of channels that lie last, x / 255 for x of bytes; mean and std are as many, or one.
+    """y = (x - mean) / std of channels that lie last, x / 255 for x of bytes; mean and std are as many, or one."""
+    return kernels.standardize(y, x, *shift_and_scale(mean, std, x.shape[-1], y.dtype))
 
-    The kernel is told of some pixels at a time, so that there are vectors of what it subtracts.
-    """
-    channels = x.shape[-1]
+
+def shift_and_scale(mean: Sequence[float], std: Sequence[float], channels: int, dtype: np.dtype) -> np.ndarray:
+    """What is subtracted, and what is multiplied by; of some pixels at a time, so that there are vectors of them."""
     times = max(1, 16 * max(1, 16 // max(1, channels)) * channels // len(mean))
-    shift, scale = np.tile(np.array([mean, 1 / np.array(std)]), times).astype(y.dtype)
-    return kernels.standardize(y, x, shift, scale)
+    return np.tile(np.array([mean, 1 / np.array(std)]), times).astype(dtype)
 
 
 class ToDtype(Transform):

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -37,41 +37,55 @@ __all__ = [
 ]
 
 
-def crops(
-    images: np.ndarray,
-    corners: Any,
-    size: Sequence[int],
-    turns: Any = 0,
-    fill: np.ndarray | None = None,
-    border: str = "constant",
-) -> np.ndarray:
+class Parts(NamedTuple):
     """Of each image (N, C, H, W) what begins at a corner, its row and column, turned if it is said; or all alike."""
-    count, channels = images.shape[:2]
-    return channels_first(
-        kernels.crop(
-            kernels.empty((count, *map(operator.index, size), channels), images.dtype),
-            channels_last(images),
-            np.ascontiguousarray(np.broadcast_to(np.asarray(corners, np.int64), (count, 2))),
-            np.ascontiguousarray(np.broadcast_to(np.asarray(turns, np.uint8), count)),
-            np.zeros(channels, images.dtype) if fill is None else fill,
-            border,
+
+    corners: Any
+    size: Sequence[int]
+    turns: Any = 0
+    fill: np.ndarray | None = None
+    border: str = "constant"
+
+    def of(self, images: np.ndarray, *standard: np.ndarray) -> np.ndarray:
+        """These of images; of bytes also standardized, with what `kernels.standardize` takes."""
+        count, channels = images.shape[:2]
+        dtype = standard[0].dtype if standard else images.dtype
+        return channels_first(
+            (kernels.crop_standardize if standard else kernels.crop)(
+                kernels.empty((count, *map(operator.index, self.size), channels), dtype),
+                channels_last(images),
+                np.ascontiguousarray(np.broadcast_to(np.asarray(self.corners, np.int64), (count, 2))),
+                np.ascontiguousarray(np.broadcast_to(np.asarray(self.turns, np.uint8), count)),
+                np.zeros(channels, images.dtype) if self.fill is None else self.fill,
+                *standard,
+                self.border,
+            )
         )
-    )
+
+
+class Cut(Transform):
+    """A transform that only moves pixels: a subclass says where they come from."""
+
+    def parts(self, images: np.ndarray) -> Parts:
+        raise NotImplementedError
+
+    def transform(self, images: np.ndarray) -> np.ndarray:
+        return self.parts(images).of(images)
 
 
 # ---- flips ----
 
 
-class Flip(Transform):
+class Flip(Cut):
     turn: ClassVar[int]
 
     def __init__(self, p: float = 0.5, *, generator: Generator | None = None) -> None:
         super().__init__(generator=generator)
         self.p = a_probability(type(self).__name__, p)
 
-    def transform(self, images: np.ndarray) -> np.ndarray:
-        turns = self.turn * (self.uniform(len(images)) < self.p)
-        return crops(images, 0, images.shape[2:], turns)
+    def parts(self, images: np.ndarray) -> Parts:
+        turns = np.where(self.uniform(len(images)) < self.p, np.uint8(self.turn), np.uint8(0))
+        return Parts(0, images.shape[2:], turns)
 
 
 class RandomHorizontalFlip(Flip):
@@ -115,7 +129,7 @@ def check_padding(name: str, images: np.ndarray, widths: Sequence[int], border: 
             )
 
 
-class Pad(Transform):
+class Pad(Cut):
     """Images with more pixels around: `padding` on all sides, (left and right, top and bottom), or (left, top, right,
     bottom).  A negative number leaves pixels out.
 
@@ -137,7 +151,7 @@ class Pad(Transform):
         a_border("Pad", padding_mode, fill)
         self.padding_mode = padding_mode
 
-    def transform(self, images: np.ndarray) -> np.ndarray:
+    def parts(self, images: np.ndarray) -> Parts:
         left, right, top, bottom = self._widths
         check_padding("Pad", images, self._widths, self.padding_mode)
         size = images.shape[2] + top + bottom, images.shape[3] + left + right
@@ -145,13 +159,13 @@ class Pad(Transform):
             raise ValueError(
                 f"Pad expects to leave at least one pixel, got padding {self.padding} for {images.shape[2:]}"
             )
-        return crops(images, (-top, -left), size, 0, a_pixel("Pad", self.fill, images), self.padding_mode)
+        return Parts((-top, -left), size, 0, a_pixel("Pad", self.fill, images), self.padding_mode)
 
 
 # ---- crops ----
 
 
-class RandomCrop(Transform):
+class RandomCrop(Cut):
     """A part of each image, of a size (h, w) or h = w, from anywhere in it, every place as likely as another.
 
     Before that images get a `padding`, as by `Pad`; and with `pad_if_needed` those that are still smaller than the part
@@ -184,7 +198,7 @@ class RandomCrop(Transform):
         a_border("RandomCrop", padding_mode, fill)
         self.padding_mode = padding_mode
 
-    def transform(self, images: np.ndarray) -> np.ndarray:
+    def parts(self, images: np.ndarray) -> Parts:
         left, right, top, bottom = self.padding or (0, 0, 0, 0)
         height, width = images.shape[2] + top + bottom, images.shape[3] + left + right
         if self.pad_if_needed:
@@ -199,7 +213,7 @@ class RandomCrop(Transform):
         check_padding("RandomCrop", images, (left, right, top, bottom), self.padding_mode)
         places = np.array([height - self.size[0] + 1, width - self.size[1] + 1])
         corners = (self.uniform(len(images), 2) * places).astype(np.int64) - (top, left)
-        return crops(images, corners, self.size, 0, a_pixel("RandomCrop", self.fill, images), self.padding_mode)
+        return Parts(corners, self.size, 0, a_pixel("RandomCrop", self.fill, images), self.padding_mode)
 
 
 def middle(images: np.ndarray, size: Sequence[int]) -> list[int]:
@@ -210,7 +224,7 @@ def middle(images: np.ndarray, size: Sequence[int]) -> list[int]:
     ]
 
 
-class CenterCrop(Transform):
+class CenterCrop(Cut):
     """The middle of images, of a size (h, w) or h = w, with 0 beyond their borders.
 
     >>> import numpy as np
@@ -222,8 +236,8 @@ class CenterCrop(Transform):
         super().__init__()
         self.size = a_size("CenterCrop", size)
 
-    def transform(self, images: np.ndarray) -> np.ndarray:
-        return crops(images, middle(images, self.size), self.size)
+    def parts(self, images: np.ndarray) -> Parts:
+        return Parts(middle(images, self.size), self.size)
 
 
 def five_corners(name: str, images: np.ndarray, size: Sequence[int]) -> list[list[int]]:
@@ -251,7 +265,7 @@ class FiveCrop(Transform):
         self.size = a_size("FiveCrop", size)
 
     def transform(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
-        return tuple([crops(images, corner, self.size) for corner in five_corners("FiveCrop", images, self.size)])
+        return tuple([Parts(corner, self.size).of(images) for corner in five_corners("FiveCrop", images, self.size)])
 
 
 class TenCrop(Transform):
@@ -278,4 +292,4 @@ class TenCrop(Transform):
         else:
             turn, others = kernels.MIRRORED, [[top, right - left] for top, left in corners]
         parts = [(corner, 0) for corner in corners] + [(corner, turn) for corner in others]
-        return tuple([crops(images, corner, self.size, turned) for corner, turned in parts])
+        return tuple([Parts(corner, self.size, turned).of(images) for corner, turned in parts])

@@ -7,6 +7,7 @@ shuffled; as in torchvision, the batch draws one λ.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,7 +38,7 @@ class Mixing(Transform):
             raise ValueError(f"{type(self).__name__} expects an alpha above 0, got {alpha}")
         if num_classes is not None and num_classes < 1:
             raise ValueError(f"{type(self).__name__} expects at least one class, got {num_classes}")
-        self.alpha, self.num_classes = float(alpha), num_classes
+        self.alpha, self.num_classes = float(alpha), None if num_classes is None else operator.index(num_classes)
 
     def transform(self, images: np.ndarray) -> Any:
         raise TypeError(f"{type(self).__name__} mixes labels as well: call it with images and labels")
