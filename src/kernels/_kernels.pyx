@@ -92,6 +92,11 @@ def openmp():
     return None if capi.batten_openmp() is NULL else capi.batten_openmp().decode()
 
 
+def processors(root=""):
+    """What bounds how many processors this process may use; a quota of 0 is none.  root has /proc and /sys."""
+    return capi.batten_count_processors(os.fsencode(root))
+
+
 def get_num_threads():
     """How many threads kernels use at most."""
     return capi.batten_threads()
