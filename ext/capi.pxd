@@ -12,6 +12,9 @@ cdef extern from "batten.h" nogil:
     const char *batten_isas(size_t i)
     const char *batten_kernel_name(size_t i)
 
+    ctypedef struct batten_processors:
+        int affinity, quota, cores
+    batten_processors batten_count_processors(const char *root)
     int batten_threads()
     void batten_set_threads(int n)
     int batten_team(size_t work)
@@ -113,6 +116,7 @@ cdef extern from "batten.h" nogil:
         BATTEN_TILE_ROWS
         BATTEN_LAYER_ROWS
         BATTEN_BYTE_TAPS
+        BATTEN_ROWS
         BATTEN_MIRRORED
         BATTEN_UPSIDE_DOWN
         BATTEN_UNIT

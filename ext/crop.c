@@ -106,16 +106,26 @@ void KERNEL(crop)(uint8_t *y, const uint8_t *x, const int64_t *corners, const ui
         crop_one(y + row * n, x, corners, turns, fill, images, border, row););
 }
 
+static void standardize_row(real *y, const uint8_t *x, const real *shift, const real *scale, size_t n, size_t period)
+{
+    for (size_t j = 0; j < n; j += period)
+        standardize(y, x, shift, scale, j, smaller(period, n - j), 1);
+}
+
 /* The same of bytes, of which there becomes (x / 255 - shift[j]) scale[j], j = the place in a row mod period, which is
- * best some vectors long; room: a row of bytes for each of the team. */
+ * best some vectors long; room: BATTEN_ROWS rows of bytes for each of the team, as
+ * to read what has just been written pixel by pixel is to wait for it. */
 void KERNEL(crop_standardize)(real *y, uint8_t *room, const uint8_t *x, const int64_t *corners, const uint8_t *turns,
                               const uint8_t *fill, const real *shift, const real *scale, size_t period,
                               const batten_images *images, batten_border border, int team)
 {
     const size_t n = images->out[1] * images->pixel, rows = images->count * images->out[0];
-    TEAM_OF(team, uint8_t *const bytes = room + myself().rank * n; SHARED(for (size_t row = 0; row < rows; row++) {
-                crop_one(bytes, x, corners, turns, fill, images, border, row);
-                for (size_t j = 0; j < n; j += period)
-                    standardize(y + row * n, bytes, shift, scale, j, smaller(period, n - j), 1);
+    TEAM_OF(team, uint8_t *const bytes = room + myself().rank * BATTEN_ROWS * n;
+            SHARED(for (size_t first = 0; first < rows; first += BATTEN_ROWS) {
+                const size_t last = smaller(first + BATTEN_ROWS, rows);
+                for (size_t row = first; row < last; row++)
+                    crop_one(bytes + (row - first) * n, x, corners, turns, fill, images, border, row);
+                for (size_t row = first; row < last; row++)
+                    standardize_row(y + row * n, bytes + (row - first) * n, shift, scale, n, period);
             }););
 }

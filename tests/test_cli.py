@@ -252,12 +252,12 @@ def test_a_download(batten_, mnist, tmp_path, monkeypatch):
 # ---- going on with a run ----
 
 
-def until_epoch(process):
-    """The lines of a process up to that of its first epoch."""
+def until_epoch(process, number=1):
+    """The lines of a process up to that of an epoch, when the checkpoint of the one before is there."""
     lines = []
     for line in process.stdout:
         lines.append(line.rstrip())
-        if line.startswith("epoch"):
+        if re.match(rf"epoch +{number}/", line):
             return lines
     raise AssertionError(lines)
 
@@ -311,9 +311,10 @@ def test_a_run_that_was_killed_goes_on_with_the_same_bits(options, batten_, mnis
     options = (*options, "--batch-size=8", "--threads=1")
     assert batten_(*mnist, *options, "--out", tmp_path / "whole")[0] == 0
     process = start(*mnist, *options, "--out", tmp_path / "run")
-    until_epoch(process)
+    until_epoch(process, 2)
     process.kill()
     process.communicate()
+    assert list((tmp_path / "run" / "checkpoints").glob("step-*"))
     for seconds in (0.5, 0.9):
         process = start("train", "--resume", tmp_path / "run")
         time.sleep(seconds)
@@ -754,7 +755,8 @@ def test_info(batten_):
     assert rows["batten"] == batten.__version__
     kernels = batten._kernels
     assert rows["instruction set"] == f"{kernels.isa()} (this processor runs {', '.join(kernels.isas())})"
-    assert rows["threads"] == str(batten.get_num_threads())
+    bounds = r"\(\d+ processors may be used, \d+ cores, (no quota|a quota of \d+)\)"
+    assert re.fullmatch(f"{batten.get_num_threads()} {bounds}", rows["threads"])
     assert rows["OpenMP"] == (kernels.openmp() or "without OpenMP")
     assert re.match(r"[\d,]+ bytes in use, [\d,]+ at most, [\d,]+ held; [\d,]+ of [\d,]+ blocks", rows["memory pool"])
     assert rows["numpy"] == np.__version__

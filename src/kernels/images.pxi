@@ -104,7 +104,7 @@ def crop_standardize(cnp.ndarray y not None, cnp.ndarray x not None, cnp.ndarray
     cdef capi.batten_border beyond = cut(&images, y, x, corners, turns, fill, border)
     cdef size_t period = period_of(shift, scale, y)
     cdef int team = capi.batten_team(y.size * 2)
-    cdef size_t bytes = team * images.out[1] * images.pixel + 1
+    cdef size_t bytes = team * capi.BATTEN_ROWS * images.out[1] * images.pixel + 1
     cdef uint8_t *room = <uint8_t *>borrow(bytes)
     with nogil:
         capi.batten_crop_standardize(t, cnp.PyArray_DATA(y), room, <const uint8_t *>cnp.PyArray_DATA(x),
