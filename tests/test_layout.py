@@ -38,21 +38,23 @@ def steps_of(x):
 def layout_copies(large):
     """A list of the shapes of arrays of `large` bytes or more that are brought into another order meanwhile.
 
-    Such copies are made by `kernels.copy` and `numpy.copyto`; what NumPy copies by itself takes memory that is not the
-    pool's, and is listed as "numpy".
+    Such copies are made by `kernels.interleave` of images (N, C, pixels), `kernels.copy` and `numpy.copyto`; what NumPy
+    copies by itself takes memory that is not the pool's, and is listed as "numpy".
     """
-    found = []
+    found, interleave = [], kernels.interleave
 
     def spy(copy):
         def copying(y, x, *args, **kwargs):
             x = np.asarray(x)
-            if x.nbytes >= large and steps_of(y) != steps_of(np.broadcast_to(x, y.shape)):
+            if x.nbytes >= large and (copy is interleave or steps_of(y) != steps_of(np.broadcast_to(x, y.shape))):
                 found.append(x.shape)
             return copy(y, x, *args, **kwargs)
 
         return copying
 
-    with mock.patch.object(kernels, "copy", spy(kernels.copy)), mock.patch.object(np, "copyto", spy(np.copyto)):
+    with contextlib.ExitStack() as stack:
+        for module, name in ((kernels, "interleave"), (kernels, "copy"), (np, "copyto")):
+            stack.enter_context(mock.patch.object(module, name, spy(getattr(module, name))))
         tracemalloc.start()
         try:
             yield found

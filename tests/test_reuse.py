@@ -138,5 +138,3 @@ def test_what_reuse_refuses():
         small(reuse_validation="retrain", validation=Endless(), callbacks=[batten.EarlyStopping()])
     with pytest.raises(ValueError, match="reuse_validation is None, 'retrain' or 'continue', got 'both'"):
         small(reuse_validation="both", validation=data, callbacks=[batten.EarlyStopping()])
-    with pytest.raises(ValueError, match="all_data and max_extra_epochs are for reuse_validation, which is None"):
-        small(all_data=data)

@@ -107,8 +107,6 @@ def fit(
         check_reuse(reuse_validation, validation, stopping, all_data)
         run.reuse, run.all_data = reuse_validation, all_data
         run.initial = run.snapshot() if reuse_validation == "retrain" else None
-    elif all_data is not None or max_extra_epochs is not None:
-        raise ValueError("all_data and max_extra_epochs are for reuse_validation, which is None")
 
     with ExitStack() as stack:
         stack.enter_context(modes_kept(model))

@@ -91,7 +91,7 @@ class Training:
             metrics={"accuracy": accuracy},
             progress=False,
             reuse_validation=settings.reuse_validation,  # type: ignore[arg-type]
-            all_data=self.all_data if settings.reuse_validation else None,
+            all_data=self.all_data,
             resume=resume,
         )
 
