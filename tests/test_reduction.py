@@ -72,6 +72,22 @@ def test_a_nan_is_the_extremum_and_the_first_of_equals_wins(dtype, isa):
         kernels.max(y, index, np.zeros((1, 0, 3), dtype))
 
 
+def test_extrema_of_long_rows(dtype, isa, rng, threads):
+    """Among runs of 1024, in the rest behind them, and where the first of equals or a NaN is in either."""
+    for n in (1023, 1024, 1025, 5000):
+        x = rng.integers(-9, 10, (16, n)).astype(dtype)
+        x[1], x[2], x[3] = 0, -np.inf, np.inf
+        for row, at in enumerate((0, 1, 1022, n - 1), 4):
+            x[row, at], x[row + 4, at], x[row + 8, at:] = 10, -10, np.nan
+        for kernel, where in ((kernels.max, np.argmax), (kernels.min, np.argmin)):
+            places = where(x, 1)[:, None]
+            for count in (1, 3):
+                threads(count)
+                y, index = np.zeros((16, 1), dtype), np.zeros((16, 1), np.int64)
+                np.testing.assert_array_equal(kernel(y, index, x[:, :, None]), np.take_along_axis(x, places, 1))
+                np.testing.assert_array_equal(index, places, str((n, kernel)))
+
+
 def test_softmax_of_extreme_rows(dtype, isa):
     x = np.array([[1e4, 1e4, -1e4], [-np.inf, 0, 0], [-np.inf] * 3, [np.nan, 0, 0]], dtype)
     y = kernels.softmax(np.zeros_like(x), x)
