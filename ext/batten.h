@@ -10,6 +10,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* All else is hidden in the file that it is linked into. */
+#ifdef _WIN32
+#define BATTEN_VISIBLE __declspec(dllexport)
+#else
+#define BATTEN_VISIBLE __attribute__((visibility("default")))
+#endif
+
 /* ---- element types and instruction sets ---- */
 
 typedef enum { BATTEN_F32, BATTEN_F64, BATTEN_TYPES } batten_dtype;
@@ -21,14 +28,22 @@ const char *batten_isa(void);             /* "base", "avx2" or "avx512" */
 const char *batten_isas(size_t i);        /* the i-th that this processor runs, or NULL */
 const char *batten_kernel_name(size_t i); /* the i-th line of kernels.def, or NULL */
 
-/* ---- threads (threads.c) ---- */
+/* ---- threads (processors.c, threads.c) ---- */
 
-int batten_threads(void);
-void batten_set_threads(int n);  /* n >= 1 */
-int batten_team(size_t work);    /* the team for so many elementary operations, which begin now */
-void batten_stay_alone(void);    /* teams that this thread asks for from now on are of one */
-void batten_dismiss(void);       /* a team of more than one has finished them */
-const char *batten_openmp(void); /* the OpenMP runtime's name, or NULL without one */
+typedef struct {
+    int affinity, quota, cores; /* quota: of processor time, rounded up, or 0 without one */
+} batten_processors;
+
+/* What bounds how many processors this process may use; in tests, root has a /proc and a /sys. */
+batten_processors batten_count_processors(const char *root);
+
+/* Visible, as threadpoolctl knows a library by its symbols. */
+BATTEN_VISIBLE int batten_threads(void);
+BATTEN_VISIBLE void batten_set_threads(int n); /* n >= 1 */
+int batten_team(size_t work);                  /* the team for so many elementary operations, which begin now */
+void batten_stay_alone(void);                  /* teams that this thread asks for from now on are of one */
+void batten_dismiss(void);                     /* a team of more than one has finished them */
+const char *batten_openmp(void);               /* the OpenMP runtime's name, or NULL without one */
 
 /* ---- memory (memory.c) ---- */
 

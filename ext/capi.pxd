@@ -12,6 +12,9 @@ cdef extern from "batten.h" nogil:
     const char *batten_isas(size_t i)
     const char *batten_kernel_name(size_t i)
 
+    ctypedef struct batten_processors:
+        int affinity, quota, cores
+    batten_processors batten_count_processors(const char *root)
     int batten_threads()
     void batten_set_threads(int n)
     int batten_team(size_t work)

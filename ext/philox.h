@@ -15,8 +15,10 @@
 
 #include "kernel.h"
 #include <string.h>
-#ifdef __SSE2__
+#if defined(__SSE2__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 enum { LANES = 16, WORDS = 4, ROUNDS = 10 };
@@ -53,7 +55,8 @@ enum { WIDE = VBYTES / 8, NARROW = VBYTES / 4 };
 #define LOWER_HALVES 0, 2, 4, 6
 #endif
 
-/* The products of 32 bits each with a factor.  GCC multiplies 64 bits where it is not told. */
+/* The products of 32 bits each with a factor.  GCC multiplies 64 bits where it is not told, which NEON
+ * cannot but one by one. */
 static inline wide multiplied(wide x, uint32_t factor)
 {
 #if defined(__AVX512F__) && VBYTES == 64
@@ -62,6 +65,8 @@ static inline wide multiplied(wide x, uint32_t factor)
     return (wide)_mm256_mul_epu32((__m256i)x, _mm256_set1_epi64x(factor));
 #elif defined(__SSE2__) && VBYTES == 16
     return (wide)_mm_mul_epu32((__m128i)x, _mm_set1_epi64x(factor));
+#elif defined(__aarch64__)
+    return (wide)vmull_u32(vmovn_u64((uint64x2_t)x), vdup_n_u32(factor));
 #else
     return (x & 0xFFFFFFFF) * factor;
 #endif

@@ -12,7 +12,7 @@
 #include "sizes.h"
 
 /* A packed block of a has at most so many rows, and then 2.3 MiB, which the last cache holds.
- * The units are multiples of every variant's tile. */
+ * That is a multiple of every variant's tile, and the units are of x86's. */
 enum { ROWS = 1176, ROW_UNIT = 42, COLUMN_UNIT = BATTEN_COLUMNS };
 
 /* A multiplication and addition takes an eighth of an elementary operation's time:

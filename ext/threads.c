@@ -2,11 +2,7 @@
  *
  * Every parallel region states its team by batten_team(work): one thread when the
  * work would not pay for waking a team, else batten_threads().  By default that is
- * OMP_NUM_THREADS where it is set, else the smallest of
- *   - the processors that this process may run on (its affinity),
- *   - the processor time that its control group grants (a container's quota),
- *   - the physical cores: two kernels on one core share its arithmetic units and
- *     gain nothing.
+ * OMP_NUM_THREADS where it is set, else what processors.c finds that may be used.
  *
  * A team waits for its last member.  Where other processes want the processors, that
  * one may wait for a slice of time, 1 to 10 ms, in each region: beside two busy
@@ -20,113 +16,22 @@
  * A thread may ask to stay alone, as one does that prepares what another trains with:
  * the other's team has all processors already.
  *
- * After fork the child has one thread, and GNU's OpenMP runtime waits for ever for
- * the others if it had a team before.  A forked child therefore runs serially. */
-#ifdef __linux__
-#define _GNU_SOURCE
-#include <sched.h>
-#endif
+ * After fork the child has one thread, and GNU's OpenMP runtime would wait for ever for
+ * the team that this thread had before.  So a thread that forks sends its team home
+ * first, in 40 us, and parent and child start others when they need them: teams of
+ * whoever shares the runtime as well, which is why forks are watched from the beginning.
+ * Where that cannot be done, a forked child runs serially. */
 #include "batten.h"
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
-#include <unistd.h>
 #ifdef _OPENMP
 #include <omp.h>
 #endif
 
 static atomic_int threads; /* 0: not asked yet */
-static atomic_int forked;
-
-#ifdef __linux__
-
-static long affinity(void)
-{
-    cpu_set_t set;
-    return sched_getaffinity(0, sizeof set, &set) ? sysconf(_SC_NPROCESSORS_ONLN) : CPU_COUNT(&set);
-}
-
-/* The quota of this process's control group or of one above it, rounded up;
- * a huge number where there is none. */
-static long quota(void)
-{
-    long least = 1 << 30;
-    char line[4096], path[4200], *group = NULL;
-    FILE *f = fopen("/proc/self/cgroup", "r");
-    while (f && !group && fgets(line, sizeof line, f))
-        if (!strncmp(line, "0::", 3))
-            group = line + 3;
-    if (f)
-        fclose(f);
-    if (group)
-        group[strcspn(group, "\n")] = 0;
-    while (group) {
-        snprintf(path, sizeof path, "/sys/fs/cgroup%s/cpu.max", strcmp(group, "/") ? group : "");
-        double most, period;
-        f = fopen(path, "r");
-        if (f && fscanf(f, "%lf %lf", &most, &period) == 2 && most > 0 && period > 0) {
-            const long cores = (long)((most + period - 1) / period);
-            least = cores < least ? cores : least;
-        }
-        if (f)
-            fclose(f);
-        char *slash = strrchr(group, '/');
-        if (!slash || !slash[1])
-            break;
-        slash[slash == group] = 0;
-    }
-    const char *const old[] = {"/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"};
-    double value[2] = {-1, -1};
-    for (int i = 0; i < 2; i++)
-        if ((f = fopen(old[i], "r"))) {
-            if (fscanf(f, "%lf", &value[i]) != 1)
-                value[i] = -1;
-            fclose(f);
-        }
-    if (value[0] > 0 && value[1] > 0) {
-        const long cores = (long)((value[0] + value[1] - 1) / value[1]);
-        least = cores < least ? cores : least;
-    }
-    return least < 1 ? 1 : least;
-}
-
-/* Processors that are the first of their core's siblings. */
-static long cores(void)
-{
-    long found = 0, online = sysconf(_SC_NPROCESSORS_ONLN);
-    for (long i = 0, seen = 0; seen < online && i < 4096; i++) {
-        char path[96];
-        long first;
-        snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%ld/topology/thread_siblings_list", i);
-        FILE *f = fopen(path, "r");
-        if (!f)
-            continue;
-        seen++;
-        found += fscanf(f, "%ld", &first) == 1 && first == i;
-        fclose(f);
-    }
-    return found > 0 ? found : online;
-}
-
-#else
-
-static long affinity(void)
-{
-    return sysconf(_SC_NPROCESSORS_ONLN);
-}
-static long quota(void)
-{
-    return affinity();
-}
-static long cores(void)
-{
-    return affinity();
-}
-
-#endif
+static atomic_int serial;  /* in a child that must have no teams */
 
 static int default_threads(void)
 {
@@ -134,22 +39,16 @@ static int default_threads(void)
     const long n = asked ? strtol(asked, NULL, 10) : 0; /* a list by level, "4,2", means 4 here */
     if (n > 0)
         return n < 1024 ? (int)n : 1024;
-    long least = affinity();
-    least = quota() < least ? quota() : least;
-    least = cores() < least ? cores() : least;
-    return least > 0 ? (int)least : 1;
-}
-
-static void in_child(void)
-{
-    atomic_store(&forked, 1);
+    const batten_processors found = batten_count_processors("");
+    int least = found.cores < found.affinity ? found.cores : found.affinity;
+    least = found.quota && found.quota < least ? found.quota : least;
+    return least > 0 ? least : 1;
 }
 
 static void ask_once(void)
 {
     int none = 0;
     atomic_compare_exchange_strong(&threads, &none, default_threads());
-    pthread_atfork(NULL, NULL, in_child);
 }
 
 int batten_threads(void)
@@ -157,10 +56,34 @@ int batten_threads(void)
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, ask_once);
 #ifdef _OPENMP
-    return atomic_load(&forked) ? 1 : atomic_load(&threads);
+    return atomic_load(&serial) ? 1 : atomic_load(&threads);
 #else
     return 1;
 #endif
+}
+
+/* ---- forks ---- */
+
+static _Thread_local int held; /* the team of this thread, which forks, could not be sent home */
+
+static void before_fork(void)
+{
+#if defined(_OPENMP) && !defined(__clang__)
+    held = omp_pause_resource_all(omp_pause_soft) != 0;
+#else
+    held = 1;
+#endif
+}
+
+static void in_child(void)
+{
+    if (held)
+        atomic_store(&serial, 1);
+}
+
+__attribute__((constructor)) static void watch_forks(void)
+{
+    pthread_atfork(before_fork, NULL, in_child);
 }
 
 /* ---- teams ---- */

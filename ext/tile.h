@@ -14,10 +14,15 @@
 #include "kernel.h"
 
 /* The tile: 2 MR accumulators, two vectors of b and one element of a must fit into
- * the registers, of which x86 has 16 before AVX-512 and 32 with it. */
-#if VBYTES == 64 || defined(__aarch64__)
+ * the registers, of which x86 has 16 before AVX-512 and 32 with it.  ARM has 32, too, but
+ * takes no operand from memory: GCC 12 loads several elements of a ahead, and from 13 rows
+ * on writes accumulators to the stack for that. */
+#if VBYTES == 64
 #define EACH_ROW(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7) DO(8) DO(9) DO(10) DO(11) DO(12) DO(13)
 enum { MR = 14 };
+#elif defined(__aarch64__)
+#define EACH_ROW(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7) DO(8) DO(9) DO(10) DO(11)
+enum { MR = 12 };
 #else
 #define EACH_ROW(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5)
 enum { MR = 6 };

@@ -755,7 +755,8 @@ def test_info(batten_):
     assert rows["batten"] == batten.__version__
     kernels = batten._kernels
     assert rows["instruction set"] == f"{kernels.isa()} (this processor runs {', '.join(kernels.isas())})"
-    assert rows["threads"] == str(batten.get_num_threads())
+    bounds = r"\(\d+ processors may be used, \d+ cores, (no quota|a quota of \d+)\)"
+    assert re.fullmatch(f"{batten.get_num_threads()} {bounds}", rows["threads"])
     assert rows["OpenMP"] == (kernels.openmp() or "without OpenMP")
     assert re.match(r"[\d,]+ bytes in use, [\d,]+ at most, [\d,]+ held; [\d,]+ of [\d,]+ blocks", rows["memory pool"])
     assert rows["numpy"] == np.__version__

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
 import batten
 
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def after(statement, expression):
+    """The value of an expression in a process that has run a statement."""
+    code = f"import json, os, signal, sys\n{statement}\nprint(json.dumps({expression}))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return json.loads(result.stdout)
+
 
 def loaded_by(statement):
-    code = f"import json, sys\n{statement}\nprint(json.dumps(sorted(sys.modules)))"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return set(json.loads(result.stdout))
+    return set(after(statement, "sorted(sys.modules)"))
 
 
 def test_importing_brings_only_numpy():
@@ -25,6 +35,27 @@ def test_importing_brings_only_numpy():
     packages = {name.partition(".")[0] for name in loaded - loaded_by("import numpy")}
     ours = {name for name in packages if name.startswith(("batten", "cython_", "_cython_"))}  # and our extension's own
     assert packages - ours <= set(sys.stdlib_module_names)
+
+
+@pytest.mark.skipif(not (ROOT / "pyproject.toml").exists(), reason="needs the source tree")
+def test_no_package_that_is_optional_is_imported():
+    """Even those that are installed: what pyproject.toml names, and what batten only works with."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = [name for extra in project["optional-dependencies"].values() for name in extra] + project["dependencies"]
+    modules = {re.match(r"[\w-]+", name)[0].replace("-", "_").replace("scikit_learn", "sklearn") for name in names}
+    unwanted = modules - {"numpy"} | {"threadpoolctl", "torch", "scipy", "jax", "pandas", "PIL", "ipykernel", "joblib"}
+    assert not {name.partition(".")[0] for name in loaded_by("import batten")} & unwanted
+
+
+def test_importing_changes_nothing_of_the_process():
+    """Neither its environment, which children inherit, nor how it deals with signals, nor its threads; nor warnings."""
+    state = (
+        "[dict(os.environ), [str(signal.getsignal(s)) for s in sorted(signal.valid_signals())],"
+        " len(os.listdir('/proc/self/task')) if os.path.exists('/proc/self/task') else 1,"
+        " repr(__import__('warnings').filters),"
+        " __import__('numpy').geterr(), sys.getswitchinterval(), sys.getrecursionlimit()]"
+    )
+    assert after("import numpy, batten", state) == after("import numpy", state)
 
 
 def test_version():

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "src" / "batten"
 # From the ground up.  A module may import those of lower floors and of its own.
 FLOORS = [
     ["_kernels"],
-    ["dtypes", "device", "cuda", "memory", "precision", "printing"],
+    ["dtypes", "device", "cuda", "memory", "precision", "printing", "runtimes", "threadpools"],
     ["tape"],
     ["autograd"],
     ["operations"],
@@ -25,7 +25,7 @@ FLOORS = [
     ["optim", "serialization", "regularization", "states", "transforms", "data"],
     ["models", "datasets", "inspect", "prediction", "preprocessing"],
     ["callbacks", "checkpoint", "fit", "history", "metrics", "reuse", "run"],
-    ["training", "benchmark"],
+    ["training", "benchmark", "selftest"],
     ["cli"],
     ["__main__"],
 ]

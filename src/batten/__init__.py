@@ -12,6 +12,7 @@ from . import nn as nn
 from . import optim as optim
 from . import preprocessing as preprocessing
 from . import regularization as regularization
+from . import threadpools as _threadpools
 from . import transforms as transforms
 from ._kernels import empty_cache as empty_cache
 from ._kernels import get_num_threads as get_num_threads
@@ -43,6 +44,8 @@ from .serialization import save as save
 from .tensor import *
 
 inference_mode = no_grad
+
+_threadpools.introduce()
 
 if _typing.TYPE_CHECKING:
     __version__: str

@@ -12,7 +12,7 @@ cimport numpy as cnp
 from capi cimport batten_dtype, batten_images, batten_list, batten_loop, batten_product, batten_window
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport llabs, qsort  # the module has kernels named abs, max, min, pow and sum
 
 import os
@@ -90,6 +90,11 @@ def names():
 def openmp():
     """The OpenMP runtime's name, or None for a build without it."""
     return None if capi.batten_openmp() is NULL else capi.batten_openmp().decode()
+
+
+def processors(root=""):
+    """What bounds how many processors this process may use; a quota of 0 is none.  root has /proc and /sys."""
+    return capi.batten_count_processors(os.fsencode(root))
 
 
 def get_num_threads():

@@ -23,7 +23,9 @@ def interpolate(cnp.ndarray y not None, cnp.ndarray x not None, cnp.ndarray star
     integers_in(start, cnp.NPY_INT64, False)
     integers_in(index, cnp.NPY_INT64, False)
     if start.ndim != 1 or start.shape[0] != n + 1:
-        raise ValueError(f"expected int64[{n + 1}], a start for each element of {show(y)} and an end, got {show(start)}")
+        raise ValueError(
+            f"expected int64[{n + 1}], a start for each element of {show(y)} and an end, got {show(start)}"
+        )
     of_type(weight, cnp.NPY_FLOAT64)
     if index.ndim != 1 or not cnp.PyArray_SAMESHAPE(weight, index):
         raise ValueError(f"expected an index and a weight for each term, got {show(index)} and {show(weight)}")

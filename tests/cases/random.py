@@ -24,18 +24,18 @@ def philox(counter, key):
     return x.astype(np.uint32)
 
 
-def words(groups, key=KEY, call=CALL, first=0):
-    """(groups, 4, 16): word w of each of a group's sixteen blocks."""
-    block = np.arange(first * LANES, (first + groups) * LANES)
+def words(groups, key=KEY, call=CALL):
+    """(groups, 4, 16): word w of each of the sixteen blocks of groups with these numbers."""
+    block = (LANES * groups[:, None] + np.arange(LANES)).reshape(-1)
     counter = np.stack([block, block >> 32, np.full_like(block, call & 0xFFFFFFFF), np.full_like(block, call >> 32)], 1)
     keys = np.broadcast_to([key & 0xFFFFFFFF, key >> 32], (len(block), 2))
-    return philox(counter, keys).reshape(groups, LANES, 4).transpose(0, 2, 1)
+    return philox(counter, keys).reshape(-1, LANES, 4).transpose(0, 2, 1)
 
 
 def elements(shape, each, make):
     """The first elements that `make` has of the words of enough groups, in C order."""
     n = int(np.prod(shape))
-    return make(words(-(-n // each))).reshape(-1)[:n].reshape(shape)
+    return make(words(np.arange(-(-n // each)))).reshape(-1)[:n].reshape(shape)
 
 
 def pairs(w):
@@ -110,7 +110,7 @@ def kept(n, p):
         if p == 0 or not equal.any():
             break
         digit, p = divmod(2 * p, 1)
-        some = np.concatenate([words(1, first=64 * u + d) for u in range(units)])
+        some = words(64 * np.arange(units) + d)
         random = (
             np.unpackbits(np.ascontiguousarray(pairs(some)).view(np.uint8), bitorder="little").reshape(units, 2048) == 1
         )
