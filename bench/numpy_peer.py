@@ -188,7 +188,7 @@ def resized_crop(n: int, size: int, to: int, scale: tuple[float, float]) -> Run:
             area, ratio = size**2 * rng.uniform(*scale), math.exp(rng.uniform(math.log(3 / 4), math.log(4 / 3)))
             rows, columns = round(math.sqrt(area / ratio)), round(math.sqrt(area * ratio))
             if 0 < rows <= size and 0 < columns <= size:
-                return rng.integers(size - rows + 1), rows, rng.integers(size - columns + 1), columns
+                return int(rng.integers(size - rows + 1)), rows, int(rng.integers(size - columns + 1)), columns
         return 0, size, 0, size
 
     def run() -> Any:

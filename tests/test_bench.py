@@ -22,6 +22,7 @@ from batten import _kernels as kernels
 from batten import benchmark, cli
 from batten.benchmark import cases, machine, picture, report, suite, worker
 from batten.benchmark.suite import Peer
+from batten.cli.bench import peers_of
 
 BENCH = Path(__file__).resolve().parent.parent / "bench"
 
@@ -172,10 +173,10 @@ def test_peers_that_fail_are_noted_and_left_out(tmp_path):
 def test_what_is_not_installed_is_left_out_with_a_word(capsys):
     parser = cli.Parser()
     cli.add_bench_options(parser, {"ghost": Peer("no_such_package", Path("none.py"), "none")})
-    assert cli.peers_of(parser.parse_args([])) == {"batten": suite.BATTEN}
+    assert peers_of(parser.parse_args([])) == {"batten": suite.BATTEN}
     assert capsys.readouterr().out == "ghost is left out, as no_such_package is not installed\n"
     with pytest.raises(cli.UserError, match="there is nothing to measure; not installed: ghost"):
-        cli.peers_of(parser.parse_args(["--peers", "ghost"]))
+        peers_of(parser.parse_args(["--peers", "ghost"]))
 
 
 # ---- what is refused ----

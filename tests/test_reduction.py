@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
 
+import batten
 from batten import _kernels as kernels
 
 
@@ -102,3 +104,19 @@ def test_a_class_out_of_range_is_named_before_anything_is_written(dtype):
         with pytest.raises(IndexError, match=f"from 0 to 2, or -100 to ignore, got {bad}"):
             kernels.cross_entropy(loss, lse, x, np.array([0, bad]))
     assert (loss == 7).all()
+
+
+def test_products_of_vectors(dtype, rng, threads):
+    """With the same bits on any number of threads, of vectors that lie anyhow, and rounded but once."""
+    many = rng.standard_normal((2, 300_001)).astype(dtype)
+    for x, y in ((many[0], many[1]), (many[0, ::-2], many[1, ::2]), (many[0, :0], many[1, :0])):
+        results = []
+        for count in (1, 2, 3, 8):
+            threads(count)
+            results.append(batten.dot(batten.from_numpy(x), batten.from_numpy(y)).numpy())
+        assert len({z.tobytes() for z in results}) == 1
+        assert (results[0].shape, results[0].dtype) == ((), dtype)
+        exact = math.fsum(x.astype(np.float64) * y.astype(np.float64))
+        np.testing.assert_allclose(results[0], exact, rtol=np.finfo(dtype).eps, atol=1e-10)
+    huge = batten.from_numpy(np.full(2, np.finfo(dtype).max, dtype))
+    assert (huge @ huge).item() == math.inf
