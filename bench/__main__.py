@@ -27,14 +27,21 @@ KERNELS = ("products", "layers")
 STEPS = ("mlp_digits", "mlp_mnist", "mlp_wide")
 IMAGES = ("images", "lenet_mnist", "vgg11_bn_cifar", "resnet20_cifar", "resnet20_gn", "alexnet_cifar")
 
+BEFORE = ("augment", "data")
+ALL_BUT_AUGMENT = (*KERNELS, "optimizers", *STEPS, *IMAGES, "data")
+
 TORCH = HERE / "torch_peer.py"
 PEERS = {
-    "numpy": Peer("numpy", HERE / "numpy_peer.py", "arrays", leaves_out=(*STEPS, *IMAGES)),
-    "torch": Peer("torch", TORCH, "eager"),
-    "torch_fused": Peer("torch", TORCH, "fused", leaves_out=(*KERNELS, *IMAGES)),
-    "torch_channels_last": Peer("torch", TORCH, "channels_last", leaves_out=(*KERNELS, "optimizers", *STEPS)),
-    "torch_compile": Peer("torch", TORCH, "compiled", leaves_out=(*KERNELS, "optimizers", "images"), slow=True),
-    "jax": Peer("jax", HERE / "jax_peer.py", "jitted", leaves_out=("resnet20_gn",)),
+    "numpy": Peer("numpy", HERE / "numpy_peer.py", "arrays", leaves_out=(*STEPS, *IMAGES, "data")),
+    "torch": Peer("torch", TORCH, "eager", leaves_out=("augment",)),
+    "torch_fused": Peer("torch", TORCH, "fused", leaves_out=(*KERNELS, *IMAGES, *BEFORE)),
+    "torch_channels_last": Peer("torch", TORCH, "channels_last", leaves_out=(*KERNELS, "optimizers", *STEPS, *BEFORE)),
+    "torch_compile": Peer(
+        "torch", TORCH, "compiled", leaves_out=(*KERNELS, "optimizers", "images", *BEFORE), slow=True
+    ),
+    "torchvision": Peer("torchvision", TORCH, "each_image", leaves_out=ALL_BUT_AUGMENT),
+    "torchvision_batch": Peer("torchvision", TORCH, "whole_batch", leaves_out=ALL_BUT_AUGMENT),
+    "jax": Peer("jax", HERE / "jax_peer.py", "jitted", leaves_out=("resnet20_gn", *BEFORE)),
 }
 
 

@@ -1,11 +1,12 @@
 """PyTorch as a peer: as it comes, with its fused optimizers, with images that lie as its convolutions like them
-best, and compiled."""
+best, and compiled; and torchvision's transforms."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -71,6 +72,7 @@ class Eager:
     """torch as people use it, and models for it."""
 
     models = torch_models
+    data = torch.utils.data
     images_lie = features_lie = torch.contiguous_format
     L1BatchNorm2d = L1BatchNorm2d
     GaussianNoise = GaussianNoise
@@ -101,6 +103,28 @@ class ChannelsLast(Fused):
     images_lie = features_lie = torch.channels_last
 
 
+class EachImage(Eager):
+    """Augmented one by one, as torchvision draws once a call."""
+
+    def __init__(self) -> None:
+        from torchvision.transforms import InterpolationMode, v2
+
+        def rotation(degrees: Any, interpolation: str) -> Any:
+            return v2.RandomRotation(degrees, InterpolationMode(interpolation))
+
+        self.transforms = SimpleNamespace(**{**vars(v2), "RandomRotation": rotation})
+
+    def augment(self, transform: Any, images: Any) -> Any:
+        return torch.stack([transform(image) for image in images])
+
+
+class WholeBatch(EachImage):
+    """With one draw, so that all are changed alike."""
+
+    def augment(self, transform: Any, images: Any) -> Any:
+        return transform(images)
+
+
 def eager() -> Callable[[Any], Run]:
     return lambda case: case.prepare(Eager())
 
@@ -116,3 +140,13 @@ def channels_last() -> Callable[[Any], Run]:
 def compiled() -> Callable[[Any], Run]:
     """A training step as a whole, with fused optimizers, and channels last."""
     return lambda case: torch.compile(case.prepare(ChannelsLast()))
+
+
+def each_image() -> Callable[[Any], Run]:
+    torchvision = EachImage()
+    return lambda case: case.prepare(torchvision)
+
+
+def whole_batch() -> Callable[[Any], Run]:
+    torchvision = WholeBatch()
+    return lambda case: case.prepare(torchvision)

@@ -101,8 +101,14 @@ void KERNEL(sum)(real *y, const real *x, double scale, double *partial, const ba
     }
 }
 
-/* One row of results: the extremum of `inner` columns of x (n, inner), where `sign`
- * is 1 for the largest and -1 for the smallest.  A NaN is beyond all numbers. */
+/* Whether v comes before the best so far, where `sign` is 1 for the largest and -1 for the smallest.  A NaN is beyond
+ * all numbers. */
+static inline int beyond(real v, real best, real sign)
+{
+    return sign * v > sign * best || (v != v && best == best);
+}
+
+/* One row of results: the extremum of `inner` columns of x (n, inner). */
 static void extremum(real *y, int64_t *index, const real *x, size_t n, size_t inner, real sign)
 {
     for (size_t i = 0; i < inner; i++) {
@@ -112,16 +118,60 @@ static void extremum(real *y, int64_t *index, const real *x, size_t n, size_t in
     for (size_t r = 1; r < n; r++)
         for (size_t i = 0; i < inner; i++) {
             const real v = x[r * inner + i], best = y[i];
-            const int better = sign * v > sign * best || (v != v && best == best);
+            const int better = beyond(v, best, sign);
             y[i] = better ? v : best;
             index[i] = better ? (int64_t)r : index[i];
         }
 }
 
+/* The extremum of x[0 .. RUN - 1], whichever of equals. */
+static real extremum_of_run(const real *x, real sign)
+{
+    real lanes[LANES];
+    for (size_t lane = 0; lane < LANES; lane++)
+        lanes[lane] = x[lane];
+    for (size_t i = LANES; i < RUN; i += LANES) {
+        PRAGMA(omp simd)
+        for (size_t lane = 0; lane < LANES; lane++)
+            lanes[lane] = beyond(x[i + lane], lanes[lane], sign) ? x[i + lane] : lanes[lane];
+    }
+    real best = lanes[0];
+    for (size_t lane = 1; lane < LANES; lane++)
+        best = beyond(lanes[lane], best, sign) ? lanes[lane] : best;
+    return best;
+}
+
+/* The same for a single column, whose elements would wait for each other: where it stands is only sought in the first
+ * run that has it. */
+static void extremum_of_row(real *y, int64_t *index, const real *x, size_t n, real sign)
+{
+    const size_t whole = n / RUN * RUN;
+    size_t first = 0;
+    real best = x[0];
+    for (size_t begin = 0; begin < whole; begin += RUN) {
+        const real v = extremum_of_run(x + begin, sign);
+        if (beyond(v, best, sign)) {
+            best = v;
+            first = begin;
+        }
+    }
+    while (x[first] != best && (x[first] == x[first] || best == best))
+        first++;
+    for (size_t r = whole; r < n; r++)
+        if (beyond(x[r], x[first], sign))
+            first = r;
+    *y = x[first];
+    *index = (int64_t)first;
+}
+
 static void extrema(real *y, int64_t *index, const real *x, size_t outer, size_t n, size_t inner, real sign)
 {
-    PARALLEL(outer * n * inner, for (size_t o = 0; o < outer; o++)
-                                    extremum(y + o * inner, index + o * inner, x + o * n * inner, n, inner, sign););
+    if (inner == 1)
+        PARALLEL(outer * n, for (size_t o = 0; o < outer; o++)
+                                extremum_of_row(y + o, index + o, x + o * n, n, sign););
+    else
+        PARALLEL(outer * n * inner, for (size_t o = 0; o < outer; o++)
+                                        extremum(y + o * inner, index + o * inner, x + o * n * inner, n, inner, sign););
 }
 
 void KERNEL(max)(real *y, int64_t *index, const real *x, size_t outer, size_t n, size_t inner)

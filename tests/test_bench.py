@@ -406,13 +406,16 @@ def test_counting_takes_valgrind(monkeypatch, capsys):
 def test_names_and_functions_are_one_to_a_case():
     names = [case.name for case in cases.CASES]
     assert len(set(names)) == len(names)
-    steps = {case.name for case in cases.CASES if case.images}
-    assert {case.group for case in cases.CASES} == {"products", "layers", "images", "optimizers", *steps}
-    assert all(case.flops > 0 and case.bytes > 0 and case.room > 0 for case in cases.CASES)
+    steps = {case.name for case in cases.CASES if case.name == case.group}
+    groups = {"products", "layers", "images", "optimizers", "augment", "data"}
+    assert {case.group for case in cases.CASES} == groups | steps
+    assert {case.group for case in cases.CASES if case.images} == {"augment", "data", *steps}
+    assert all(case.bytes > 0 and case.room > 0 for case in cases.CASES)
+    assert all(case.flops > 0 for case in cases.CASES if case.group != "data")  # which computes nothing
 
 
 def test_the_work_of_the_training_steps():
-    work = {case.name: (case.flops, case.images) for case in cases.CASES if case.images}
+    work = {case.name: (case.flops, case.images) for case in cases.CASES if case.name == case.group}
     assert work == {
         "mlp_digits": (4_440_064, 32),
         "mlp_mnist": (410_779_648, 128),
@@ -543,6 +546,64 @@ def test_images_lie_as_they_are_said_to():
     for framework, images, between in ((peers.Eager(), False, False), (peers.ChannelsLast(), True, True)):
         for function, last in ((cases.images, images), (cases.between, between)):
             assert function(framework, 2, 3, 4, 5).is_contiguous(memory_format=torch.channels_last) == last
+
+
+SMALL_AUGMENTED = [
+    ("crop_flip_normalize", (5, 8, 0, 1.0)), ("crop_flip_normalize", (5, 8, 0, 0.0)),
+    ("rotation", (5, 9, "nearest", (20.0, 20.0))), ("rotation", (5, 9, "bilinear", (20.0, 20.0))),
+    ("resized_crop", (5, 9, 4, (1.0, 1.0))), ("resized_crop", (5, 9, 14, (1.0, 1.0))),
+]  # fmt: skip
+
+
+@needs_checkout
+@pytest.mark.parametrize(
+    "peer, function", [("numpy", "arrays"), ("torchvision", "each_image"), ("torchvision", "whole_batch")]
+)
+def test_peers_augment_alike_where_nothing_is_random(peer, function):
+    """What is rounded to bytes, once or after each axis, may differ by one; and images fade at their edges twice as
+    fast as NumPy's, as torchvision's do."""
+    pytest.importorskip(peer)
+    prepare = getattr(load("numpy_peer" if peer == "numpy" else "torch_peer"), function)()
+    for name, sizes in SMALL_AUGMENTED:
+        case = small(name, sizes)
+        (mine,), (result,) = plain(PREPARE(case)()), plain(prepare(case)())
+        assert (mine.shape, mine.dtype) == (result.shape, result.dtype), (name, sizes)
+        difference = abs(mine.astype(np.float64) - result)
+        if peer == "numpy" and "bilinear" in sizes:
+            difference = difference[:, :, 2:-2, 2:-2]
+        assert difference.max() <= (1e-6 if mine.dtype == np.float32 else 1), (name, sizes)
+        assert difference.mean() < 0.3, (name, sizes)
+
+
+@needs_checkout
+@pytest.mark.parametrize("peer", ["batten", "numpy"])
+def test_images_are_augmented_at_random(peer):
+    prepare = PREPARE if peer == "batten" else load("numpy_peer").arrays()
+    for name, sizes in (
+        ("crop_flip_normalize", (9, 12, 4, 0.5)), ("rotation", (9, 12, "nearest", (-90.0, 90.0))),
+        ("rotation", (9, 12, "bilinear", (-90.0, 90.0))), ("resized_crop", (9, 12, 12, (0.08, 1.0))),
+    ):  # fmt: skip
+        run = prepare(small(name, sizes))
+        first, second = plain(run())[0], plain(run())[0]
+        assert (first != second).any(axis=(1, 2, 3)).sum() >= 5, name
+
+
+@needs_checkout
+@pytest.mark.parametrize("peer, function", [("batten", None), ("torch", "eager")])
+def test_the_loader_goes_on_with_the_next_epoch(peer, function, prepared):
+    run = prepared(peer, function, "loader", (10, 3, 4))
+    everything = cases.values(batten, 10, 3).numpy()
+    for _ in range(3):
+        epoch = np.concatenate([np.asarray(run()[0]) for _ in range(2)])
+        assert epoch.shape == (8, 3) and len({tuple(row) for row in epoch}) == 8
+        assert {tuple(row) for row in epoch} <= {tuple(row) for row in everything}
+
+
+def test_rates_are_images_a_second_where_there_are_images():
+    case = {"images": 128, "flops": 4e9, "bytes": 1e9, "bound": "memory"}
+    assert report.rate(case, 0.001) == "128,000 images/s"
+    assert report.rate({**case, "images": 0}, 0.5) == "2.0 GB/s"
+    assert report.rate({**case, "images": 0, "bound": "arithmetic"}, 0.5) == "8.0 GFLOP/s"
 
 
 @pytest.fixture

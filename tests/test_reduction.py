@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
 
+import batten
 from batten import _kernels as kernels
 
 
@@ -72,6 +74,22 @@ def test_a_nan_is_the_extremum_and_the_first_of_equals_wins(dtype, isa):
         kernels.max(y, index, np.zeros((1, 0, 3), dtype))
 
 
+def test_extrema_of_long_rows(dtype, isa, rng, threads):
+    """Among runs of 1024, in the rest behind them, and where the first of equals or a NaN is in either."""
+    for n in (1023, 1024, 1025, 5000):
+        x = rng.integers(-9, 10, (16, n)).astype(dtype)
+        x[1], x[2], x[3] = 0, -np.inf, np.inf
+        for row, at in enumerate((0, 1, 1022, n - 1), 4):
+            x[row, at], x[row + 4, at], x[row + 8, at:] = 10, -10, np.nan
+        for kernel, where in ((kernels.max, np.argmax), (kernels.min, np.argmin)):
+            places = where(x, 1)[:, None]
+            for count in (1, 3):
+                threads(count)
+                y, index = np.zeros((16, 1), dtype), np.zeros((16, 1), np.int64)
+                np.testing.assert_array_equal(kernel(y, index, x[:, :, None]), np.take_along_axis(x, places, 1))
+                np.testing.assert_array_equal(index, places, str((n, kernel)))
+
+
 def test_softmax_of_extreme_rows(dtype, isa):
     x = np.array([[1e4, 1e4, -1e4], [-np.inf, 0, 0], [-np.inf] * 3, [np.nan, 0, 0]], dtype)
     y = kernels.softmax(np.zeros_like(x), x)
@@ -86,3 +104,19 @@ def test_a_class_out_of_range_is_named_before_anything_is_written(dtype):
         with pytest.raises(IndexError, match=f"from 0 to 2, or -100 to ignore, got {bad}"):
             kernels.cross_entropy(loss, lse, x, np.array([0, bad]))
     assert (loss == 7).all()
+
+
+def test_products_of_vectors(dtype, rng, threads):
+    """With the same bits on any number of threads, of vectors that lie anyhow, and rounded but once."""
+    many = rng.standard_normal((2, 300_001)).astype(dtype)
+    for x, y in ((many[0], many[1]), (many[0, ::-2], many[1, ::2]), (many[0, :0], many[1, :0])):
+        results = []
+        for count in (1, 2, 3, 8):
+            threads(count)
+            results.append(batten.dot(batten.from_numpy(x), batten.from_numpy(y)).numpy())
+        assert len({z.tobytes() for z in results}) == 1
+        assert (results[0].shape, results[0].dtype) == ((), dtype)
+        exact = math.fsum(x.astype(np.float64) * y.astype(np.float64))
+        np.testing.assert_allclose(results[0], exact, rtol=np.finfo(dtype).eps, atol=1e-10)
+    huge = batten.from_numpy(np.full(2, np.finfo(dtype).max, dtype))
+    assert (huge @ huge).item() == math.inf

@@ -121,7 +121,6 @@ ROWS = {
             ((2, 3), (3, 4)),
             ((3,), (3, 4)),
             ((2, 3), (3,)),
-            ((3,), (3,)),
             ((5, 2, 3), (3, 4)),
             ((2, 3), (5, 3, 4)),
             ((5, 1, 2, 3), (6, 3, 4)),
@@ -132,6 +131,12 @@ ROWS = {
         ]
     ]
     + [Row(lambda x: x.T @ x, (3, 2)), Row(lambda x, y: batten.einsum("bij,bkj->ik", x, y), (2, 3, 4), (2, 5, 4))],
+    linalg.Dot: [
+        Row(batten.dot, (3,), (3,)),
+        Row(batten.matmul, (0,), (0,)),
+        Row(lambda x, y: x[::2] @ y[:, 1], (5,), (3, 2)),
+        Row(lambda x: x.dot(x), (4,)),
+    ],
     shape.Reshape: [
         Row(lambda x: x.reshape(4, -1), (2, 6)),
         Row(lambda x: x.T.reshape(4, -1), (2, 6)),

@@ -40,6 +40,11 @@ Images.  A network is given them in the order of memory that is usual where the 
 it, is: batten and plain PyTorch have them channel by channel, as data sets do, and the time to bring them
 into another order counts; for PyTorch with channels last, and for JAX, they lie so beforehand.
 
+Augmentation.  Images of bytes lie with their channels last, and each has random numbers of its own.  For NumPy
+that is one operation for the whole batch, or a loop over images where that is faster.  torchvision draws once a
+call: `torchvision` is called for each image, as data sets do, and `torchvision_batch` once, for a batch whose
+images are then all changed alike, which is less work.
+
 Memory and page faults.  `peak` is the most memory a process has held, `of step` without what it
 held when the framework was imported; `faults` are fresh pages a step.  In a steady step they
 should be none: fresh memory costs several times what memory that is reused does.

@@ -14,6 +14,7 @@ those that a network is given, `features_lie` what one layer hands to the next. 
 its `models`, `residual(norm, x, z)`, the relu of norm(x) + z, the layers `L1BatchNorm2d(features)`,
 `GaussianNoise(std)`, and `DropConnect(inputs, outputs, p)`, of which the mean of a relu by
 `activation="relu", inference="analytic"`, and the penalties `L1(lambda_)` and `L2(lambda_)`, functions of weights.
+Its `transforms` are called by `augment(transform, images)`; its loaders are in `data`.
 
 Workers read this file outside of the package, so it imports nothing of batten's.
 """
@@ -23,7 +24,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import cache
-from itertools import pairwise
+from itertools import chain, pairwise, repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,7 +44,7 @@ class Case(NamedTuple):
     flops: int = 0
     bytes: float = 0  # read and written
     room: int = 0  # bytes that lie in memory; which cache holds them decides how fast they come
-    images: int = 0  # a training step learns from
+    images: int = 0  # that a training step learns from, or that are made or fetched
 
     def prepare(self, torch: Any) -> Run:
         return self.function(torch, *self.sizes)
@@ -187,6 +188,33 @@ def image_training(
     room = batch * sum(layer.inputs for layer in layers) + arrays * weights
     name = function.__name__
     return Case(name, name, function, (batch,), flops, FLOAT * traffic, FLOAT * room, images=batch)
+
+
+def augmentation(
+    function: Callable[..., Run],
+    n: int,
+    size: int,
+    *options: Any,
+    to: int = 0,
+    flops: int,
+    read: float = 1,
+    width: int = 1,
+) -> Case:
+    """n images of bytes, of which so much is read, made into others, whose numbers have so many bytes and take so many
+    operations."""
+    words = [x for x in options if isinstance(x, str)]
+    name = " ".join([function.__name__, *words, f"{n}x{size}" + f"->{to}" * (to > 0)])
+    inputs, outputs = 3 * n * size**2, 3 * n * (to or size) ** 2
+    sizes = (n, size, *([to] if to else []), *options)
+    memory = read * inputs + width * outputs
+    return Case("augment", name, function, sizes, flops * outputs, memory, inputs + width * outputs, images=n)
+
+
+def loading(rows: int, features: int, batch: int) -> Case:
+    """A batch is read and written; its rows come from anywhere."""
+    name = f"loader {batch} of {rows}x{features}"
+    memory = 2 * FLOAT * batch * features
+    return Case("data", name, loader, (rows, features, batch), 0, memory, FLOAT * rows * features, images=batch)
 
 
 # ---- products of matrices ----
@@ -461,6 +489,45 @@ def penalized(torch: Any, penalty: Any, count: int, n: int) -> Run:
     return run
 
 
+# ---- what goes before a training step ----
+
+
+def crop_flip_normalize(torch: Any, n: int, size: int, padding: int, p: float) -> Run:
+    """What CIFAR-10 is trained with as a rule"""
+    steps = torch.transforms
+    transform = steps.Compose(
+        [
+            steps.RandomCrop(size, padding),
+            steps.RandomHorizontalFlip(p),
+            steps.ToDtype(torch.float32, scale=True),
+            steps.Normalize(MEAN, STD),
+        ]
+    )
+    return augmenting(torch, transform, n, size)
+
+
+def rotation(torch: Any, n: int, size: int, interpolation: str, degrees: tuple[float, float]) -> Run:
+    return augmenting(torch, torch.transforms.RandomRotation(degrees, interpolation), n, size)
+
+
+def resized_crop(torch: Any, n: int, size: int, to: int, scale: tuple[float, float]) -> Run:
+    """What ImageNet is trained with as a rule"""
+    return augmenting(torch, torch.transforms.RandomResizedCrop(to, scale), n, size)
+
+
+def augmenting(torch: Any, transform: Any, n: int, size: int) -> Run:
+    images = torch.from_numpy(pictures(n, size)).permute(0, 3, 1, 2)
+    return lambda: torch.augment(transform, images)
+
+
+def loader(torch: Any, rows: int, features: int, batch: int) -> Run:
+    """The next batch, of the next epoch where there is none left"""
+    dataset = torch.data.TensorDataset(values(torch, rows, features), labels(torch, rows, 10))
+    epoch = torch.data.DataLoader(dataset, batch_size=batch, shuffle=True, drop_last=True)
+    batches = chain.from_iterable(repeat(epoch))
+    return lambda: next(batches)
+
+
 # ---- training steps, as they are written for PyTorch ----
 
 
@@ -642,6 +709,13 @@ def labels(torch: Any, rows: int, classes: int) -> Any:
     return torch.from_numpy(np.random.default_rng(0).integers(0, classes, rows))
 
 
+def pictures(n: int, size: int) -> np.ndarray:
+    """Images of bytes as files have them, (N, H, W, C)."""
+    return np.random.default_rng(0).integers(0, 256, (n, size, size, 3), np.uint8)
+
+
+MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)  # of the colours of CIFAR-10
+
 # ---- the tables ----
 
 LENET5 = [Layer(1, 20, 28, 5), Layer(20, 50, 12, 5)]
@@ -769,6 +843,16 @@ CASES = [
             (clip_grad_norm, 3, 3, 1),
         )
     ),
+    *(augmentation(crop_flip_normalize, n, 32, 4, 0.5, flops=2, width=FLOAT) for n in (128, 1024)),
+    # Nearest pixels take two additions a pixel, to be found; a mean of four takes three means of two.
+    augmentation(rotation, 1024, 32, "nearest", (-15.0, 15.0), flops=1),
+    augmentation(rotation, 1024, 32, "bilinear", (-15.0, 15.0), flops=9),
+    # A part is 54 % of its image on average, and a mean of two pixels is taken along each axis, or of more.
+    *(
+        augmentation(resized_crop, 64, size, (0.08, 1.0), to=to, flops=6, read=0.54)
+        for size, to in ((64, 32), (256, 224))
+    ),
+    loading(50_000, 784, 128),
     training(mlp_digits, 32, 64, 128, 128, 10, passes=5, arrays=3),
     training(mlp_mnist, 128, 784, 512, 512, 10, passes=7, arrays=4),
     training(mlp_wide, 256, 1024, 4096, 4096, 1000, passes=5, arrays=3),

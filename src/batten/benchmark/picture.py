@@ -52,9 +52,10 @@ def bars(axes: Any, report: dict[str, Any], first: str, others: list[str]) -> No
 
 
 def roofline(axes: Any, report: dict[str, Any], first: str) -> None:
-    """Each case at its operations for a byte of traffic; it cannot be above the roof of the room it needs."""
+    """Each case that computes at its operations for a byte of traffic; it cannot be above the roof of the room it
+    needs."""
     limits = report["limits"]
-    cases = [case for case in report["cases"] if first in case["results"]]
+    cases = [case for case in report["cases"] if first in case["results"] and case["flops"]]
     points = {case["name"]: (case["flops"] / case["bytes"], case["flops"] / 1e9) for case in cases}
     peak = limits["arithmetic"] / 1e9
     axes.axhline(peak, color="black", label=f"arithmetic, {peak:.0f} GFLOP/s")

@@ -50,7 +50,7 @@ def table(report: Report, group: str) -> str:
     present = [name for name in report["peers"] if any(name in case["results"] for case in cases)]
     if not present:
         return f"{group}: nobody could do any of it"
-    return aligned(steps(cases, present) if cases[0]["images"] else kernels(cases, present))
+    return aligned(steps(cases, present) if cases[0]["name"] == group else kernels(cases, present))
 
 
 def kernels(cases: list[Case], peers: list[str]) -> list[list[str]]:
@@ -60,8 +60,7 @@ def kernels(cases: list[Case], peers: list[str]) -> list[list[str]]:
         figures = ["-", "", "", ""]
         if result := case["results"].get(first):
             seconds = median(result["seconds"])
-            work, unit = (case["flops"], "GFLOP/s") if case["bound"] == "arithmetic" else (case["bytes"], "GB/s")
-            figures = [duration(seconds), f"{work / seconds / 1e9:.1f} {unit}", *common(case, first)]
+            figures = [duration(seconds), rate(case, seconds), *common(case, first)]
         rows.append([case["name"], *figures, *(versus(case, first, other) for other in others)])
     return rows
 
@@ -77,6 +76,13 @@ def steps(cases: list[Case], peers: list[str]) -> list[list[str]]:
             figures = [duration(seconds), f"{case['images'] / seconds:,.0f}", *common(case, name), *memory]
             rows.append([f"  {name}", *figures, "" if name == peers[0] else versus(case, peers[0], name)])
     return rows
+
+
+def rate(case: Case, seconds: float) -> str:
+    if case["images"]:
+        return f"{case['images'] / seconds:,.0f} images/s"
+    work, unit = (case["flops"], "GFLOP/s") if case["bound"] == "arithmetic" else (case["bytes"], "GB/s")
+    return f"{work / seconds / 1e9:.1f} {unit}"
 
 
 def common(case: Case, name: str) -> list[str]:

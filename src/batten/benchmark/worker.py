@@ -52,6 +52,9 @@ def batten() -> Callable[[Any], Callable[[], Any]]:
         def __getattr__(self, name: str) -> Any:
             return getattr(batten, name)
 
+        def augment(self, transform: Any, images: Any) -> Any:
+            return transform(images)
+
         def mm(self, a: Any, b: Any, out: Any) -> Any:
             return batten._kernels.gemm(out.array, a.array, b.array)
 

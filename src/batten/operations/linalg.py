@@ -1,4 +1,4 @@
-"""Products of matrices: all go to gemm, and so have the same bits on any number of threads."""
+"""Products of matrices, which go to gemm, and of vectors: with the same bits on any number of threads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from .. import _kernels as kernels
 from ..autograd import Operation
 from .arithmetic import mul
-from .families import unbroadcast
+from .families import contiguous, unbroadcast
 from .promotion import Operand, as_operand, refuse_bools
 from .shape import squeeze, unsqueeze
 
@@ -74,6 +74,26 @@ class MatMul(Operation):
         return da, unbroadcast(product(self.a.mT, dc), self.shapes[1])
 
 
+class Dot(Operation):
+    """y = Σ aᵢ bᵢ, added in float64; da = dy b and db = dy a."""
+
+    __slots__ = ("a", "b")
+
+    a: Any
+    b: Any
+
+    def forward(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        wants_a, wants_b = self.needs_input_grad
+        self.a = a if wants_b else None
+        self.b = b if wants_a else None
+        sums = kernels.dot_all(np.empty(1), [contiguous(a)], [contiguous(b)])
+        with np.errstate(over="ignore"):
+            return sums.astype(a.dtype).reshape(())
+
+    def backward(self, dy: np.ndarray) -> tuple[Any, ...]:
+        return tuple([None if x is None else kernels.mul(kernels.empty_like(x), x, dy) for x in (self.b, self.a)])
+
+
 def checked(name: str, expected: str, input: Operand, other: Operand, ranks: tuple[int, int] | None) -> Any:
     """Two tensors of one type, of the ranks that are asked for and with inner lengths that agree."""
     a, b = as_operand(input), as_operand(other)
@@ -102,6 +122,8 @@ def matmul(input: Operand, other: Operand) -> Tensor:
     """
     a, b = checked("matmul", "(*, m, k) and (*, k, n)", input, other, None)
     row, column = a.array.ndim == 1, b.array.ndim == 1
+    if row and column and a.array.dtype.kind == "f":
+        return Dot.apply(a, b)
     if not row and not column:
         try:
             return MatMul.apply(a, b)
