@@ -39,8 +39,7 @@ def {name}({typed}, double a=0, double b={b}):
 
 def kernels():
     """Family, name, parameters and meaning of every kernel."""
-    macros = "BATTEN_(?:MAP|MAP2|MAP4|GRADIENT|LOSS|KERNEL|PRODUCT|RARE)"
-    lines = rf"^({macros})\((\w+)(?:,\s*(\(.*?\)),.*)?\)[ ]*(?:/\* (.*?) \*/)?$"
+    lines = r"^(BATTEN_(?:MAP|MAP2|MAP4|GRADIENT|LOSS|KERNEL))\((\w+)(?:,\s*(\(.*?\)),.*)?\)[ ]*(?:/\* (.*?) \*/)?$"
     for family, name, parameters, meaning in re.findall(lines, source, re.MULTILINE):
         if family == "BATTEN_LOSS":
             for suffix, (member, result) in LOSS.items():
