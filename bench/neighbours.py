@@ -4,8 +4,10 @@
     python bench/neighbours.py --rounds 9 --beside torch
 
 Every library has threads of its own, as many as there are processors, and those that have just computed wait for
-more by spinning: for a millisecond in GNU's OpenMP, longer in OpenBLAS. Meanwhile batten's threads share the
-processors with them, and find the caches full of what others have read.
+more by spinning: for a millisecond in GNU's OpenMP, for a tenth of a second in NumPy's OpenBLAS. Meanwhile batten's
+threads share the processors with them, or leave them to them, as `batten_dismiss` in ext/threads.c does; and the
+caches are full of what others have read. OPENBLAS_THREAD_TIMEOUT=10, or threadpool_limits(1, "blas") around what
+NumPy does, ends the spinning at once.
 
 In each turn the others compute, and then batten trains for some steps. There is a process for each measurement,
 with the others imported or without them, one after the other, and round after round. A figure is the median of the
