@@ -14,6 +14,7 @@ from copy import deepcopy
 import numpy as np
 import pytest
 import resumable
+from fitting import At
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from resumable import Parts
@@ -22,17 +23,6 @@ from test_serialization import assert_same
 import batten
 from batten import _kernels as kernels
 from batten import checkpoint, serialization
-
-
-class At(batten.Callback):
-    """Does something after a step."""
-
-    def __init__(self, step, action):
-        self.step, self.action = step, action
-
-    def on_step_end(self, run):
-        if run.step == self.step:
-            self.action(run)
 
 
 class BreakdownError(Exception):
