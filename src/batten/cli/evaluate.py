@@ -13,7 +13,7 @@ from .. import _kernels as kernels
 from ..datasets import ImageDataset
 from ..training import SIZES, Classifier, Parts
 from ..training.classifier import score
-from .options import UserError, percent, whole
+from .options import UserError, add_threads, percent
 from .runs import SETTINGS, Begun, classifier_of, read_parts
 
 __all__ = ["add_evaluate"]
@@ -28,7 +28,7 @@ def add_evaluate(commands: Any) -> None:
     parser.add_argument("--data", choices=list(SIZES), help="the data set (default: the one it was trained with)")
     parser.add_argument("--root", metavar="DIR", help="where its files are (default: where they were in training)")
     parser.add_argument("--part", choices=Parts._fields, default="test", help="which part of it (default: test)")
-    parser.add_argument("--threads", type=whole(1, 1024), metavar="N", help="threads of the kernels")
+    add_threads(parser)
 
 
 def run_evaluation(options: argparse.Namespace) -> None:

@@ -106,6 +106,11 @@ def terms_of(names: Iterable[str]) -> Callable[[str], list[str]]:
 # ---- what is shown ----
 
 
+def add_threads(parser: argparse._ActionsContainer) -> None:
+    """The option of all commands that compute."""
+    parser.add_argument("--threads", type=whole(1, 1024), metavar="N", help="threads of the kernels")
+
+
 def progress_bar(total: int, label: str, unit: str) -> Any:
     """A bar, if there is a terminal to show it."""
     from tqdm import tqdm

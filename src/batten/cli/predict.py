@@ -12,7 +12,7 @@ import numpy as np
 from .. import _kernels as kernels
 from ..training import Classifier
 from ..transforms import Resize
-from .options import UserError, percent, whole
+from .options import UserError, add_threads, percent
 from .runs import classifier_of
 
 __all__ = ["add_predict"]
@@ -33,7 +33,7 @@ def add_predict(commands: Any) -> None:
     parser.set_defaults(command=run_prediction)
     parser.add_argument("run", metavar="RUN", help="the folder that batten train has written")
     parser.add_argument("images", metavar="IMAGE", nargs="+", help="a file: PNG, JPEG or another format, or .npy")
-    parser.add_argument("--threads", type=whole(1, 1024), metavar="N", help="threads of the kernels")
+    add_threads(parser)
 
 
 def run_prediction(options: argparse.Namespace) -> None:

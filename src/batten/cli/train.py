@@ -31,6 +31,7 @@ from ..training import (
 )  # fmt: skip
 from .options import (
     UserError,
+    add_threads,
     from_zero,
     names_of,
     one_of,
@@ -107,7 +108,7 @@ def add_train(commands: Any) -> None:
     group.add_argument("--seed", type=seed, metavar="N", help="the same seed gives the same result (default: 0)")
 
     group = parser.add_argument_group("the run")
-    group.add_argument("--threads", type=whole(1, 1024), metavar="N", help="threads of the kernels")
+    add_threads(group)
     group.add_argument("--out", metavar="DIR", help="the folder for what is written (default: a new one in runs)")
     group.add_argument(
         "--resume", metavar="RUN", help="go on with the run of that folder; beside it there may be more --epochs"
@@ -271,9 +272,14 @@ def beginning(run: Run) -> str:
     return f"{best}: going on from there with the validation images, until their loss is {run.history.target:.4f}"
 
 
+def reused(history: History) -> bool:
+    """Whether the weights are what learning from the validation data, too, has led to, and not the best epoch's."""
+    return history.reused_after is not None and history.ended != "Ctrl-C"
+
+
 def conclude(history: History) -> None:
     """Says which weights they are that are kept."""
-    if history.reused_after is not None and history.ended != "Ctrl-C":
+    if reused(history):
         if history.target_reached is False:
             print(f"the validation loss did not get down to {history.target:.4f}")
         print(f"the weights are those of epoch {len(history.epochs)}, the last one")
@@ -289,8 +295,7 @@ def conclude(history: History) -> None:
 
 def keep(folder: Path, training: Training, history: History, test: dict[str, float]) -> list[str]:
     """Writes model, history and curves, and returns the names of the files."""
-    reused = history.reused_after is not None and history.ended != "Ctrl-C"
-    training.classifier.save(folder / MODEL, len(history.epochs) if reused else history.best_epoch)
+    training.classifier.save(folder / MODEL, len(history.epochs) if reused(history) else history.best_epoch)
     result = {
         "test": test,
         "best_epoch": history.best_epoch,
