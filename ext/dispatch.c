@@ -31,6 +31,10 @@ static const struct variant {
 enum { VARIANTS = sizeof variants / sizeof *variants };
 static const struct variant *chosen = variants;
 
+#ifdef _MSC_VER /* where clang does not ask for the library that knows processors by itself */
+#pragma comment(lib, "clang_rt.builtins-x86_64.lib")
+#endif
+
 static int runs(size_t i)
 {
 #if defined(BATTEN_X86) && !defined(BATTEN_EMULATE)

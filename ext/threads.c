@@ -22,10 +22,9 @@
  * whoever shares the runtime as well, which is why forks are watched from the beginning.
  * Where that cannot be done, a forked child runs serially. */
 #include "batten.h"
-#include <pthread.h>
+#include "system.h"
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <time.h>
 #ifdef _OPENMP
 #include <omp.h>
 #endif
@@ -45,18 +44,15 @@ static int default_threads(void)
     return least > 0 ? least : 1;
 }
 
-static void ask_once(void)
-{
-    int none = 0;
-    atomic_compare_exchange_strong(&threads, &none, default_threads());
-}
-
 int batten_threads(void)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, ask_once);
+    int n = atomic_load(&threads);
+    if (n == 0) { /* whoever asks or sets it first has it so for all */
+        const int found = default_threads();
+        n = atomic_compare_exchange_strong(&threads, &n, found) ? found : n;
+    }
 #ifdef _OPENMP
-    return atomic_load(&serial) ? 1 : atomic_load(&threads);
+    return atomic_load(&serial) ? 1 : n;
 #else
     return 1;
 #endif
@@ -68,10 +64,8 @@ static _Thread_local int held; /* the team of this thread, which forks, could no
 
 static void before_fork(void)
 {
-#if defined(_OPENMP) && !defined(__clang__)
+#if defined(_OPENMP) && !defined(__clang__) /* LLVM's runtime begins anew in a child by itself */
     held = omp_pause_resource_all(omp_pause_soft) != 0;
-#else
-    held = 1;
 #endif
 }
 
@@ -83,7 +77,7 @@ static void in_child(void)
 
 __attribute__((constructor)) static void watch_forks(void)
 {
-    pthread_atfork(before_fork, NULL, in_child);
+    system_watch_forks(before_fork, NULL, in_child);
 }
 
 /* ---- teams ---- */
@@ -100,13 +94,6 @@ static _Thread_local struct {
     size_t work;
 } region;
 
-static long long now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000000000LL + t.tv_nsec;
-}
-
 void batten_stay_alone(void)
 {
     alone = 1;
@@ -114,7 +101,6 @@ void batten_stay_alone(void)
 
 void batten_set_threads(int n)
 {
-    batten_threads();
     atomic_store(&threads, n);
     atomic_store(&resume, 0); /* who sets the number wants it to be tried */
     atomic_store(&pause_length, 0);
@@ -134,14 +120,14 @@ int batten_team(size_t work)
     if (n == 1)
         return 1;
     region.work = work;
-    region.began = now();
+    region.began = system_time();
     return region.began < atomic_load_explicit(&resume, memory_order_relaxed) ? 1 : n;
 }
 
 void batten_dismiss(void)
 {
     /* A nanosecond an operation is eight times what one thread takes. */
-    const long long end = now(), took = end - region.began;
+    const long long end = system_time(), took = end - region.began;
     if (took < LATE + (long long)region.work)
         return;
     const long long before = atomic_load(&pause_length), since = end - atomic_load(&resume);

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import re
@@ -35,6 +34,9 @@ import numpy as np
 
 from . import dtypes
 from .autograd import Variable, wrap
+
+with contextlib.suppress(ImportError):  # Windows has none, and opens no folder that could be locked
+    import fcntl
 
 __all__ = ["CheckpointError", "load", "save"]
 
@@ -347,7 +349,7 @@ def workplace(folder: str) -> Iterator[str]:
         except (BlockingIOError, FileNotFoundError):
             continue  # it was tidied up before it was locked
         except OSError:
-            pass  # there are no locks on this file system, and so nothing is tidied up
+            pass  # there are no locks on this file system, nor on Windows, and so nothing is tidied up
         break
     try:
         yield place
