@@ -29,6 +29,8 @@ from .states import NONE, check_entries
 if TYPE_CHECKING:
     from .run import Run
 
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}, {rate_fmt}"  # what a short line cuts is last
+
 __all__ = ["CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "LRLogger", "ProgressBar", "TensorBoard"]
 
 
@@ -390,15 +392,17 @@ class ProgressBar(Callback):
         self.scores = ""
 
     def on_fit_begin(self, run: Run) -> None:
-        """Shows the bar."""
-        from tqdm.auto import tqdm
+        """Shows the bar, on a terminal or in a notebook."""
+        from tqdm import tqdm
 
         try:
             total = run.epochs * len(run.train)
         except TypeError:  # of a loader without a length
             total = None
-        # A notebook is no terminal, and shows it nevertheless.
-        self.bar = tqdm(total=total, unit=" steps", disable=False if "ipykernel" in sys.modules else None)
+        # In a notebook, too, it is a text: widgets are not everywhere where notebooks are shown, nor in their files.
+        # What goes to stderr there looks like a mistake.
+        place = {"file": sys.stdout, "disable": False} if "ipykernel" in sys.modules else {"disable": None}
+        self.bar = tqdm(total=total, unit=" steps", bar_format=total and BAR, **place)
         self.scores = ""
 
     def on_epoch_begin(self, run: Run) -> None:
