@@ -11,14 +11,12 @@ ProgressBar     what `fit(progress=True)` shows
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 import os
 import sys
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from . import checkpoint
@@ -231,6 +229,8 @@ class Checkpoint(Callback):
         monitor: str = "validation_loss",
         mode: Literal["min", "max"] = "min",
     ) -> None:
+        from pathlib import Path
+
         if every < 1 or keep < 1:
             raise ValueError(f"Checkpoint expects every and keep to be at least 1, got {every} and {keep}")
         if unit not in ("epoch", "step"):
@@ -312,6 +312,8 @@ class CSVLogger(Callback):
 
     def on_epoch_end(self, run: Run) -> None:
         """Writes the file."""
+        import csv
+
         text = io.StringIO()
         writer = csv.DictWriter(text, columns(run.history.epochs), lineterminator="\n")
         writer.writeheader()

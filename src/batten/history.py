@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -134,6 +133,8 @@ class History:
         return aligned(self.table(), left=0) if self.epochs else "no epochs"
 
     def _repr_html_(self) -> str | None:
+        import html
+
         if not self.epochs:
             return None  # which is shown as text, then
         header, *rows = [[html.escape(cell) for cell in row] for row in self.table()]
