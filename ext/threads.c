@@ -20,7 +20,8 @@
  * the team that this thread had before.  So a thread that forks sends its team home
  * first, in 40 us, and parent and child start others when they need them: teams of
  * whoever shares the runtime as well, which is why forks are watched from the beginning.
- * Where that cannot be done, a forked child runs serially. */
+ * Where that cannot be done, a forked child runs serially; so it does with LLVM's runtime,
+ * whose children have been seen to hang where scikit-learn had computed in their parent. */
 #include "batten.h"
 #include "system.h"
 #include <stdatomic.h>
@@ -64,8 +65,10 @@ static _Thread_local int held; /* the team of this thread, which forks, could no
 
 static void before_fork(void)
 {
-#if defined(_OPENMP) && !defined(__clang__) /* LLVM's runtime begins anew in a child by itself */
+#if defined(_OPENMP) && !defined(__clang__)
     held = omp_pause_resource_all(omp_pause_soft) != 0;
+#else
+    held = 1;
 #endif
 }
 
