@@ -11,7 +11,7 @@ static inline size_t work(size_t operations, size_t rows, size_t cols)
     return tiles(rows, cols) > 1 ? operations * rows * cols : 0;
 }
 
-ONCE void gather_tile(double *scratch, const real *x, struct tile t, size_t cols)
+static inline void gather_tile(double *scratch, const real *x, struct tile t, size_t cols)
 {
     double *const sums = sums_of_tile(scratch, t, cols);
     sum_tile_forward(sums, sums + cols, x, t, cols);
@@ -55,8 +55,8 @@ ONCE void load_columns(struct columns *c, const double *kept, const real *gamma,
     }
 }
 
-ONCE void normalize_tile(real *y, const real *x, const real *z, const double *kept, const real *gamma, struct tile t,
-                         size_t cols, int relu)
+static inline void normalize_tile(real *y, const real *x, const real *z, const double *kept, const real *gamma,
+                                  struct tile t, size_t cols, int relu)
 {
     struct columns c;
     load_columns(&c, kept, gamma, t, cols);
