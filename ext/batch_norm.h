@@ -24,9 +24,8 @@ static inline real moved_to(real running, double momentum, double statistic)
 }
 
 /* From mean, the first row of kept, and var the next two, rstd and shift; and the running statistics' move. */
-static inline void keep(double *kept, real *running_mean, real *running_var, const double *var, const real *gamma,
-                        const real *beta, size_t begin, size_t end, size_t rows, size_t cols, double eps,
-                        double momentum)
+ONCE void keep(double *kept, real *running_mean, real *running_var, const double *var, const real *gamma,
+               const real *beta, size_t begin, size_t end, size_t rows, size_t cols, double eps, double momentum)
 {
     const double n = (double)rows, unbiased = rows > 1 ? n / (n - 1) : 1;
     double *const mean = kept, *const rstd = kept + cols, *const shift = kept + 2 * cols;
@@ -45,7 +44,7 @@ static inline void keep(double *kept, real *running_mean, real *running_var, con
 }
 
 /* What forward kept of a tile's columns, in the type. */
-static inline void load_columns(struct columns *c, const double *kept, const real *gamma, struct tile t, size_t cols)
+ONCE void load_columns(struct columns *c, const double *kept, const real *gamma, struct tile t, size_t cols)
 {
     PRAGMA(omp simd)
     for (size_t j = 0; j < t.width; j++) {
@@ -64,9 +63,8 @@ static inline void normalize_tile(real *y, const real *x, const real *z, const d
     write_tile(y, x, z, &c, t, cols, relu);
 }
 
-static inline void gather_tile_backward(double *scratch, const real *dy, const real *x, const double *kept,
-                                        const real *gamma, struct tile t, size_t cols, int relu,
-                                        const struct dropped *d)
+ONCE void gather_tile_backward(double *scratch, const real *dy, const real *x, const double *kept, const real *gamma,
+                               struct tile t, size_t cols, int relu, const struct dropped *d)
 {
     struct columns c;
     double *const sums = sums_of_tile(scratch, t, cols);

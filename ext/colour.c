@@ -255,6 +255,12 @@ INLINE void jitter_any(void *y, const void *x, size_t pixels, size_t channels, c
         jitter_image(y, x, pixels, steps, factors, count, (struct kind){COLOURS, bytes});
 }
 
+static void jitter_one(void *y, const void *x, int bytes, size_t pixels, size_t channels, const uint8_t *steps,
+                       const double *factors, size_t count)
+{
+    OF_BYTES_OR_REAL(jitter_any, y, x, pixels, channels, steps, factors, count);
+}
+
 /* y (images, pixels, channels), one channel or three, from x: steps (images, count) say what is done to each image,
  * one after the other, and factors (images, count) by how much; a hue's is a part of the circle, of no more than one.
  * y may be x. */
@@ -266,6 +272,6 @@ void KERNEL(jitter)(void *y, const void *x, int bytes, const uint8_t *steps, con
     PARALLEL(COST * images * pixels * channels * count, for (size_t i = 0; i < images; i++) {
         char *const to = (char *)y + i * size;
         const char *const from = (const char *)x + i * size;
-        OF_BYTES_OR_REAL(jitter_any, to, from, pixels, channels, steps + i * count, factors + i * count, count);
+        jitter_one(to, from, bytes, pixels, channels, steps + i * count, factors + i * count, count);
     });
 }

@@ -241,10 +241,8 @@ static inline __attribute__((always_inline)) void sum_tile(double *first, double
     for (; j + STRIP <= vectors; j += STRIP)
         sum_strip(one, other, x + at, dy + at, c, j, rows, step, j + 2 * STRIP <= vectors ? STRIP : rows * step - j,
                   VECTORS, terms, d);
-    for (; j < vectors; j += LANES)
-        sum_strip(one, other, x + at, dy + at, c, j, rows, step, 0, 1, terms, d);
-    if (j < width)
-        sum_strip(one, other, x + at, dy + at, c, width - LANES, rows, step, 0, 1, terms, d);
+    for (; j < width; j += LANES)
+        sum_strip(one, other, x + at, dy + at, c, smaller(j, width - LANES), rows, step, 0, 1, terms, d);
     if (joined > 1) {
         memcpy(first, one, t.width * sizeof(double));
         memcpy(second, other, t.width * sizeof(double));
@@ -286,7 +284,7 @@ static inline double *sums_of_tile(double *scratch, struct tile t, size_t cols)
 }
 
 /* The sums over all tiles of some columns, from the top down, in the place of the first tiles'. */
-static inline void add_tiles(double *scratch, size_t begin, size_t end, size_t rows, size_t cols)
+ONCE void add_tiles(double *scratch, size_t begin, size_t end, size_t rows, size_t cols)
 {
     for (size_t block = 1; block < tiles_down(rows, cols); block++) {
         const double *const sums = scratch + block * 2 * cols;

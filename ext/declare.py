@@ -31,7 +31,7 @@ LOSS = {
     "_sum": ("BATTEN_SUM4", "b times the sum of u f, f = {}"),
 }
 WRAPPER = '''
-def {name}({typed}, double a=0, double b={b}):
+def {name}({typed}, double a=0, double b={b}, /):
     """{result} = {meaning}"""
     return {function}(capi.batten_{name}, {operands}, a, b)
 '''

@@ -11,17 +11,20 @@
  * ones, so the split between vectors and left-over elements is the same for any
  * team.  The output may be one of the inputs, element for element.
  *
- * There is one loop for each expression, over neighbours, which the compiler
- * vectorises.  An operand that lies otherwise is packed first, a chunk of a row at a
- * time, into a buffer that stays in the first-level cache. */
+ * There is one loop for each expression, over neighbours and of whole vectors, which the
+ * compiler vectorises.  An operand that lies otherwise is packed first, a chunk of a row at
+ * a time, into a buffer that stays in the first-level cache.  What is left over of a vector
+ * is filled up to one: so an element's result does not depend on its place, as it might if
+ * other instructions came to its turn, and each expression is compiled once. */
 #ifndef BATTEN_ELEMENTWISE_H
 #define BATTEN_ELEMENTWISE_H
 
 #include "sum.h"
+#include <string.h>
 
 enum { CHUNK = RUN };
 
-/* z[i] = f(in[0][i], in[1][i], ...; a, b), i < n <= CHUNK */
+/* z[i] = f(in[0][i], in[1][i], ...; a, b), i < n <= CHUNK, whole vectors */
 typedef void chunk_function(real *z, const real *const *in, size_t n, real a, real b);
 
 /* Where a walk stands. */
@@ -86,9 +89,33 @@ static inline const real *pack(struct packed *p, const real *x, size_t n, ptrdif
     return p->buffer;
 }
 
+/* The same for less than a vector. */
+static void apply_to_rest(chunk_function *f, real *z, const real *const *in, size_t inputs, size_t n, real a, real b)
+{
+    real result[VLEN], operands[BATTEN_INPUTS][VLEN] = {0};
+    const real *filled[BATTEN_INPUTS];
+    for (size_t k = 0; k < inputs; k++)
+        filled[k] = memcpy(operands[k], in[k], n * sizeof(real));
+    f(result, filled, VLEN, a, b);
+    memcpy(z, result, n * sizeof(real));
+}
+
+/* And for any n. */
+static void apply(chunk_function *f, real *z, const real *in[], size_t inputs, size_t n, real a, real b)
+{
+    const size_t whole = n / VLEN * VLEN;
+    if (whole)
+        f(z, in, whole, a, b);
+    if (whole == n)
+        return;
+    for (size_t k = 0; k < inputs; k++)
+        in[k] += whole;
+    apply_to_rest(f, z + whole, in, inputs, n - whole, a, b);
+}
+
 /* Writes a piece of z or, where z is NULL, returns the sum of what would be written. */
-static double walk_piece(chunk_function *f, real *z, const real *const *x, real a, real b, const batten_loop *loop,
-                         const batten_cut *cut, size_t piece)
+ONCE double walk_piece(chunk_function *f, real *z, const real *const *x, real a, real b, const batten_loop *loop,
+                       const batten_cut *cut, size_t piece)
 {
     const size_t inner = loop->rank - 1;
     const ptrdiff_t stride = loop->stride[0][inner];
@@ -109,7 +136,7 @@ static double walk_piece(chunk_function *f, real *z, const real *const *x, real 
                 in[k] = pack(&operands[k], x[k] + at.offset[k + 1] + (ptrdiff_t)begin * step, n, step);
             }
             real *const to = z ? z + at.offset[0] + (ptrdiff_t)begin * stride : NULL;
-            f(z && stride == 1 ? to : results + waiting, in, n, a, b);
+            apply(f, z && stride == 1 ? to : results + waiting, in, loop->inputs, n, a, b);
             if (z && stride != 1)
                 for (size_t i = 0; i < n; i++)
                     to[(ptrdiff_t)i * stride] = results[i];
@@ -129,19 +156,14 @@ static void walk(chunk_function *f, real *z, const real *const *x, double a, dou
                                         walk_piece(f, z, x, (real)a, (real)b, loop, &cut, piece););
 }
 
-#define EACH(...)                        \
-    {                                    \
-        PRAGMA(omp simd)                 \
-        for (size_t i = 0; i < n; i++) { \
-            __VA_ARGS__                  \
-        }                                \
-    }
-
 #define MAP(name, expression)                                                              \
     static void name##_chunk(real *z, const real *const *in, size_t n, real a, real b)     \
     {                                                                                      \
         (void)a, (void)b;                                                                  \
-        EACH(const real x = in[0][i]; z[i] = expression;)                                  \
+        EACH_OF_WHOLE(i, n) {                                                              \
+            const real x = in[0][i];                                                       \
+            z[i] = expression;                                                             \
+        }                                                                                  \
     }                                                                                      \
     void KERNEL(name)(real *y, const real *x, double a, double b, const batten_loop *loop) \
     {                                                                                      \
@@ -152,7 +174,10 @@ static void walk(chunk_function *f, real *z, const real *const *x, double a, dou
     static void name##_chunk(real *z, const real *const *in, size_t n, real a, real b)                    \
     {                                                                                                     \
         (void)a, (void)b;                                                                                 \
-        EACH(const real p = in[0][i], q = in[1][i]; z[i] = expression;)                                   \
+        EACH_OF_WHOLE(i, n) {                                                                             \
+            const real p = in[0][i], q = in[1][i];                                                        \
+            z[i] = expression;                                                                            \
+        }                                                                                                 \
     }                                                                                                     \
     void KERNEL(name)(real *z, const real *x, const real *y, double a, double b, const batten_loop *loop) \
     {                                                                                                     \
@@ -161,16 +186,20 @@ static void walk(chunk_function *f, real *z, const real *const *x, double a, dou
 #define MAP2(name, expression) OF_TWO(name, x, y, expression)
 #define GRADIENT(name, kept, expression) OF_TWO(name, dy, kept, expression)
 
-#define MAP4(name, p, q, u, v, expression)                                                                            \
-    static void name##_chunk(real *z, const real *const *in, size_t n, real a, real b)                                \
-    {                                                                                                                 \
-        (void)a, (void)b;                                                                                             \
-        EACH(const real p = in[0][i], q = in[1][i], u = in[2][i], v = in[3][i]; (void)u, (void)v; z[i] = expression;) \
-    }                                                                                                                 \
-    void KERNEL(name)(real *z, const real *x, const real *y, const real *u, const real *v, double a, double b,        \
-                      const batten_loop *loop)                                                                        \
-    {                                                                                                                 \
-        walk(name##_chunk, z, (const real *[]){x, y, u, v}, a, b, loop);                                              \
+#define MAP4(name, p, q, u, v, expression)                                                                     \
+    static void name##_chunk(real *z, const real *const *in, size_t n, real a, real b)                         \
+    {                                                                                                          \
+        (void)a, (void)b;                                                                                      \
+        EACH_OF_WHOLE(i, n) {                                                                                  \
+            const real p = in[0][i], q = in[1][i], u = in[2][i], v = in[3][i];                                 \
+            (void)u, (void)v;                                                                                  \
+            z[i] = expression;                                                                                 \
+        }                                                                                                      \
+    }                                                                                                          \
+    void KERNEL(name)(real *z, const real *x, const real *y, const real *u, const real *v, double a, double b, \
+                      const batten_loop *loop)                                                                 \
+    {                                                                                                          \
+        walk(name##_chunk, z, (const real *[]){x, y, u, v}, a, b, loop);                                       \
     }
 
 #endif

@@ -27,6 +27,19 @@ typedef real vec __attribute__((vector_size(VBYTES)));
 #define BATTEN_KERNEL(name, parameters, arguments) void KERNEL(name) parameters;
 #include "kernels.def"
 
+#define PRAGMA(x) _Pragma(#x)
+
+/* A function with one copy of its own, however many call it: for what is long and called seldom. */
+#if defined(__has_attribute) && __has_attribute(noclone)
+#define ONCE static __attribute__((noinline, noclone, unused))
+#else
+#define ONCE static __attribute__((noinline, unused))
+#endif
+
+/* A vectorised loop over whole vectors: n is a multiple of VLEN.  The compiler is told, lest it make a second loop for
+ * what is left over. */
+#define EACH_OF_WHOLE(i, n) PRAGMA(omp simd) for (size_t i = 0; i < (n) / VLEN * VLEN; i++)
+
 /* PARALLEL(work, loop) shares a loop's iterations among a team that is worth
  * waking for so many elementary operations; a region even for one thread costs
  * more than a small kernel, so then there is none.  The loop is compiled twice:
@@ -35,7 +48,6 @@ typedef real vec __attribute__((vector_size(VBYTES)));
  * An iteration must write elements of its own and be the same computation whoever
  * runs it: cut the work into blocks whose size does not depend on the team, and
  * the results will not either. */
-#define PRAGMA(x) _Pragma(#x)
 #define PARALLEL(work, ...)                                                  \
     do {                                                                     \
         const int team_size = batten_team(work);                             \

@@ -24,7 +24,7 @@ static void nothing_kept(double *kept, const real *beta, size_t cols)
 }
 
 /* mean, in kept's first row, from the sums of d = x - k, where k is the column's first element. */
-static void finish_mean(double *kept, const real *x, const double *sums, size_t begin, size_t end, size_t rows)
+ONCE void finish_mean(double *kept, const real *x, const double *sums, size_t begin, size_t end, size_t rows)
 {
     PRAGMA(omp simd)
     for (size_t j = begin; j < end; j++)
@@ -32,9 +32,9 @@ static void finish_mean(double *kept, const real *x, const double *sums, size_t 
 }
 
 /* From mean and s what else is kept; s^2 takes the place of the first tiles' sums. */
-static void keep_deviation(double *kept, real *running_mean, real *running_var, const real *gamma, const real *beta,
-                           double *scratch, size_t begin, size_t end, size_t rows, size_t cols, double eps,
-                           double momentum)
+ONCE void keep_deviation(double *kept, real *running_mean, real *running_var, const real *gamma, const real *beta,
+                         double *scratch, size_t begin, size_t end, size_t rows, size_t cols, double eps,
+                         double momentum)
 {
     const double *const s = kept + 3 * cols;
     PRAGMA(omp simd)

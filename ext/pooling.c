@@ -164,22 +164,33 @@ typedef __typeof__(_Generic((real)0, float: (int32_t)0, double: (int64_t)0)) wor
 #define EACH_VECTOR(DO) DO(0) DO(1) DO(2) DO(3)
 enum { VECTORS = 4 };
 
+/* LANES channels are a vector of a width; its pixels have no more than MOST, where these are few. */
 #define WIDTH wide
 #define LANES VLEN
+#define MOST (VECTORS + 1)
 #include "pooling_lanes.h"
 
+#define IN_16_BYTES (16 * VLEN / VBYTES)
+#if VBYTES > 16
 #define WIDTH narrow
-#define LANES (16 * VLEN / VBYTES)
+#define LANES IN_16_BYTES
+#define MOST (VBYTES / 16)
 #include "pooling_lanes.h"
+#endif
 
 #define WIDTH single
 #define LANES 1
+#define MOST (IN_16_BYTES - 1)
 #include "pooling_lanes.h"
 
 /* The function of the widest vectors that the channels fill: where they do not fill the
  * last one, it begins before them, and some results are found twice. */
+#if VBYTES > 16
 #define WIDEST(name, channels) \
-    ((channels) >= VLEN ? NAME(name, wide) : (channels) >= 16 * VLEN / VBYTES ? NAME(name, narrow) : NAME(name, single))
+    ((channels) >= VLEN ? NAME(name, wide) : (channels) >= IN_16_BYTES ? NAME(name, narrow) : NAME(name, single))
+#else
+#define WIDEST(name, channels) ((channels) >= VLEN ? NAME(name, wide) : NAME(name, single))
+#endif
 
 /* ---- the walk ---- */
 

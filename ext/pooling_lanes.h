@@ -337,7 +337,7 @@ INLINE void NAME(average_gather_strip, WIDTH)(const struct call *c, const batten
 /* ---- all strips of a row's pixels ---- */
 
 /* The window is copied, as stores might change it otherwise for all that the compiler knows.
- * ROW has strips of up to VECTORS vectors; RARE, which is for windows that are large, of one. */
+ * ROW has strips of up to VECTORS vectors, or of MOST; RARE, which is for windows that are large, of one. */
 #define ROW(name, of, strip, ...)                                                                                      \
     static void NAME(name, WIDTH)(const struct call *c, const struct row *r, size_t first, size_t end, size_t channel, \
                                   size_t channels)                                                                     \
@@ -346,14 +346,14 @@ INLINE void NAME(average_gather_strip, WIDTH)(const struct call *c, const batten
         for (size_t i = first; i < end; i++) {                                                                         \
             const struct span s = of(&w, 2, i);                                                                        \
             size_t j = channel, left = channels;                                                                       \
-            for (; left > VECTORS * LANES; left -= VECTORS * LANES, j += VECTORS * LANES)                              \
+            for (; MOST > VECTORS && left > VECTORS * LANES; left -= VECTORS * LANES, j += VECTORS * LANES)            \
                 NAME(strip, WIDTH)(c, &w, r, i, s, j, (VECTORS - 1) * LANES, VECTORS, ##__VA_ARGS__);                  \
             const ptrdiff_t last = (ptrdiff_t)left - LANES;                                                            \
-            if (left <= LANES)                                                                                         \
+            if (MOST == 1 || left <= LANES)                                                                            \
                 NAME(strip, WIDTH)(c, &w, r, i, s, j, last, 1, ##__VA_ARGS__);                                         \
-            else if (left <= 2 * LANES)                                                                                \
+            else if (MOST == 2 || left <= 2 * LANES)                                                                   \
                 NAME(strip, WIDTH)(c, &w, r, i, s, j, last, 2, ##__VA_ARGS__);                                         \
-            else if (left <= 3 * LANES)                                                                                \
+            else if (MOST == 3 || left <= 3 * LANES)                                                                   \
                 NAME(strip, WIDTH)(c, &w, r, i, s, j, last, 3, ##__VA_ARGS__);                                         \
             else                                                                                                       \
                 NAME(strip, WIDTH)(c, &w, r, i, s, j, last, 4, ##__VA_ARGS__);                                         \
@@ -387,5 +387,6 @@ ROW(average_gather, outputs_of, average_gather_strip)
 #undef WORDS
 #undef REALS
 #undef CHOOSE
+#undef MOST
 #undef LANES
 #undef WIDTH

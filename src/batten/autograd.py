@@ -18,8 +18,8 @@ import numpy as np
 
 from . import _kernels as kernels
 from .tape import Operation as Operation
+from .tape import Recorded, accumulate, recording, walk
 from .tape import Variable as Variable
-from .tape import accumulate, recording, walk
 from .tape import wrap as wrap
 
 __all__ = [
@@ -127,20 +127,8 @@ def grad(
     return tuple(results)
 
 
-class GradMode:
+class GradMode(Recorded):
     """A `with` block, or a decorator of functions and generators, that switches the recording of operations."""
-
-    enabled: bool
-
-    def __init__(self) -> None:
-        self.before: list[bool] = []  # a stack, as a block may be entered again within itself
-
-    def __enter__(self) -> None:
-        self.before.append(recording.enabled)
-        recording.enabled = self.enabled
-
-    def __exit__(self, *exception: object) -> None:
-        recording.enabled = self.before.pop()
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
         if not callable(function):

@@ -11,14 +11,12 @@ ProgressBar     what `fit(progress=True)` shows
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 import os
 import sys
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from . import checkpoint
@@ -28,6 +26,8 @@ from .states import NONE, check_entries
 
 if TYPE_CHECKING:
     from .run import Run
+
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}, {rate_fmt}"  # what a short line cuts is last
 
 __all__ = ["CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "LRLogger", "ProgressBar", "TensorBoard"]
 
@@ -229,6 +229,8 @@ class Checkpoint(Callback):
         monitor: str = "validation_loss",
         mode: Literal["min", "max"] = "min",
     ) -> None:
+        from pathlib import Path
+
         if every < 1 or keep < 1:
             raise ValueError(f"Checkpoint expects every and keep to be at least 1, got {every} and {keep}")
         if unit not in ("epoch", "step"):
@@ -310,6 +312,8 @@ class CSVLogger(Callback):
 
     def on_epoch_end(self, run: Run) -> None:
         """Writes the file."""
+        import csv
+
         text = io.StringIO()
         writer = csv.DictWriter(text, columns(run.history.epochs), lineterminator="\n")
         writer.writeheader()
@@ -390,15 +394,17 @@ class ProgressBar(Callback):
         self.scores = ""
 
     def on_fit_begin(self, run: Run) -> None:
-        """Shows the bar."""
-        from tqdm.auto import tqdm
+        """Shows the bar, on a terminal or in a notebook."""
+        from tqdm import tqdm
 
         try:
             total = run.epochs * len(run.train)
         except TypeError:  # of a loader without a length
             total = None
-        # A notebook is no terminal, and shows it nevertheless.
-        self.bar = tqdm(total=total, unit=" steps", disable=False if "ipykernel" in sys.modules else None)
+        # In a notebook, too, it is a text: widgets are not everywhere where notebooks are shown, nor in their files.
+        # What goes to stderr there looks like a mistake.
+        place = {"file": sys.stdout, "disable": False} if "ipykernel" in sys.modules else {"disable": None}
+        self.bar = tqdm(total=total, unit=" steps", bar_format=total and BAR, **place)
         self.scores = ""
 
     def on_epoch_begin(self, run: Run) -> None:

@@ -32,7 +32,6 @@ from contextlib import contextmanager
 from copy import deepcopy
 from functools import cache
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,6 +46,8 @@ from .serialization import CheckpointError
 from .states import NONE, check_alike, check_entries, check_keys, described
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .history import History
     from .run import Run
 
@@ -278,6 +279,8 @@ def files(folder: Path) -> list[Path]:
 
 def newest(folder: str | os.PathLike[str]) -> Path:
     """The file of the last step."""
+    from pathlib import Path
+
     if not (found := files(Path(folder))):
         raise FileNotFoundError(f"there is no checkpoint in {os.fspath(folder)}")
     return found[-1]

@@ -215,8 +215,8 @@ def interruptible() -> Iterator[threading.Event]:
     asked = threading.Event()
 
     def note(*_: object) -> None:
-        asked.set()
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        asked.set()
 
     if threading.current_thread() is not threading.main_thread():
         yield asked

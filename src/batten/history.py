@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -133,7 +132,11 @@ class History:
     def __repr__(self) -> str:
         return aligned(self.table(), left=0) if self.epochs else "no epochs"
 
-    def _repr_html_(self) -> str:
+    def _repr_html_(self) -> str | None:
+        import html
+
+        if not self.epochs:
+            return None  # which is shown as text, then
         header, *rows = [[html.escape(cell) for cell in row] for row in self.table()]
         lines = [f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows]
         head = f"<thead><tr>{''.join(f'<th>{name}</th>' for name in header)}</tr></thead>"

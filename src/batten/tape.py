@@ -31,7 +31,7 @@ import numpy as np
 
 from . import _kernels as kernels
 
-__all__ = ["Node", "Operation", "Variable", "accumulate", "recording", "walk", "wrap"]
+__all__ = ["Node", "Operation", "Recorded", "Variable", "accumulate", "recording", "walk", "wrap"]
 
 
 class Recording(threading.local):
@@ -41,6 +41,28 @@ class Recording(threading.local):
 
 
 recording = Recording()
+
+
+class Recorded:
+    """A `with` block that records operations, or does not.
+
+    These methods are here to be compiled: Ctrl-C, which comes between lines of Python, cannot come between the
+    end of a block and what puts recording back.
+    """
+
+    enabled: bool
+
+    def __init__(self) -> None:
+        self.before: list[bool] = []  # a stack, as a block may be entered again within itself
+
+    def __enter__(self) -> None:
+        self.before.append(recording.enabled)
+        recording.enabled = self.enabled
+
+    def __exit__(self, *exception: object) -> None:
+        recording.enabled = self.before.pop()
+
+
 numbers = itertools.count(1)  # of operations as they are recorded; no two threads get the same
 LATE = 1 << 62  # what is taken from the number of one that goes backward after all others
 RESULT, EVERY_INPUT = -1, -2  # what else than an input's position a kept slot may stand for

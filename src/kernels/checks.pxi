@@ -158,7 +158,7 @@ cdef int separate(Span *spans, size_t n) except -1:
 
 
 cdef size_t time = 0                            # goes on with each call of the next one,
-cdef object turn = object()                     # which threads go through in turn; free where Python's lock sees to that
+cdef object turn = object()                     # which threads go through in turn, for nothing where Python has a lock
 
 
 cdef bint in_blocks_of_their_own(Span *spans, size_t n):

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
+from ..callbacks import BAR
 from ..random import Generator
 
 __all__: list[str] = []
@@ -115,7 +116,7 @@ def progress_bar(total: int, label: str, unit: str) -> Any:
     """A bar, if there is a terminal to show it."""
     from tqdm import tqdm
 
-    return tqdm(total=total, desc=label, unit=unit, unit_scale=True, leave=False, disable=None)
+    return tqdm(total=total, desc=label, unit=unit, unit_scale=True, bar_format=BAR, leave=False, disable=None)
 
 
 def percent(share: float) -> str:

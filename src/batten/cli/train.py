@@ -191,8 +191,6 @@ def learn(folder: Path, begun: Begun, parts: Parts, state: dict[str, Any] | None
         raise UserError(f"cannot go on with {folder}: {error}") from None
     except OSError as error:
         raise cannot_write(folder, error) from None
-    if "curves.png" not in names and history.epochs:
-        print("no picture of the curves, as matplotlib is not installed: pip install 'batten[labs]'")
     print(f"{folder}: {', '.join(names)}")
     if history.ended == "Ctrl-C":
         print(f"stopped by Ctrl-C; batten train --resume {folder} goes on")
@@ -314,10 +312,14 @@ def keep(folder: Path, training: Training, history: History, test: dict[str, flo
 
 
 def curves(history: History) -> bytes | None:
-    """Loss and accuracy over the epochs, as a PNG file; None without matplotlib."""
+    """Loss and accuracy over the epochs, as a PNG file; None, and why, where matplotlib cannot be imported."""
     try:
         figure = history.plot("loss", "accuracy")
     except ImportError:
+        print("no picture of the curves, as matplotlib is not installed: pip install 'batten[labs]'")
+        return None
+    except ValueError as error:  # of MPLBACKEND, which a notebook sets for the commands that it starts
+        print(f"no picture of the curves: {error}")
         return None
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=120)

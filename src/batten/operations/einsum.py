@@ -9,7 +9,6 @@ without inner axes a plain multiplication.
 from __future__ import annotations
 
 import math
-import string
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -66,7 +65,7 @@ def parse(equation: str, ranks: list[int]) -> tuple[list[str], str]:
     terms = left.split(",")
     for term in [*terms, right]:
         letters = term.replace("...", "", 1)
-        if not set(letters) <= set(string.ascii_letters):
+        if letters and not (letters.isascii() and letters.isalpha()):
             raise ValueError(f"einsum expects letters, ',', '->' and '...', got {equation!r}")
     if len(terms) != len(ranks):
         raise ValueError(f"einsum {equation!r} expects {len(terms)} operands, got {len(ranks)}")
