@@ -25,6 +25,7 @@ for module, names in {
         if hasattr(module, name):
             delattr(module, name)
 shutil._use_fd_functions = False
+shutil._rmtree_impl = shutil._rmtree_unsafe  # Python 3.14 has decided already
 sys.modules["fcntl"] = sys.modules["resource"] = None
 
 def refuse(event, arguments):
