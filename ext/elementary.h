@@ -1,5 +1,5 @@
 /* Elementary functions of a real, without branches, so that loops of them are
- * vectorised.  NAME_of leaves libm's names and <tgmath.h>'s macros alone.
+ * vectorised.  NAME_of leaves libm's names and generic.h's macros alone.
  *
  * Each brings its argument into a short interval, where a polynomial is enough:
  *
@@ -22,10 +22,10 @@
 #ifndef BATTEN_ELEMENTARY_H
 #define BATTEN_ELEMENTARY_H
 
+#include "generic.h"
 #include "kernel.h"
 #include <float.h>
 #include <string.h>
-#include <tgmath.h>
 
 #define SINGLE_float 1
 #define SINGLE_double 0

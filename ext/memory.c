@@ -16,13 +16,8 @@
  *
  * One lock guards the lists; nothing slow happens under it.  A forked child finds
  * the lock free, as the parent takes it around fork. */
-#ifdef __linux__
-#define _GNU_SOURCE
-#endif
 #include "batten.h"
-#include <pthread.h>
-#include <stdlib.h>
-#include <sys/mman.h>
+#include "system.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -40,7 +35,7 @@ struct block {
     struct block *next;
 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static system_lock lock = SYSTEM_LOCK;
 static struct block *spare[CLASSES];
 static batten_memory stats;
 
@@ -67,66 +62,50 @@ static int mapped(size_t bytes)
 
 static void *fresh(size_t bytes)
 {
-    if (!mapped(bytes))
-        return aligned_alloc(ALIGNMENT, bytes);
-    /* Map enough to find an aligned block inside, and give the ends back. */
-    const size_t whole = bytes + HUGE_PAGE;
-    char *p = mmap(NULL, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (p == MAP_FAILED)
-        return NULL;
-    const size_t head = -(size_t)p % HUGE_PAGE;
-    if (head)
-        munmap(p, head);
-    munmap(p + head + bytes, HUGE_PAGE - head);
-#ifdef MADV_HUGEPAGE
-    madvise(p + head, bytes, MADV_HUGEPAGE);
-#endif
-    return p + head;
+    return mapped(bytes) ? system_pages(HUGE_PAGE, bytes) : system_block(ALIGNMENT, bytes);
 }
 
 static void give_back(void *p, size_t bytes)
 {
     SHOW(p, bytes);
     if (mapped(bytes))
-        munmap(p, bytes);
+        system_free_pages(p, bytes);
     else
-        free(p);
+        system_free_block(p);
 }
 
 static void before_fork(void)
 {
-    pthread_mutex_lock(&lock);
+    system_take(&lock);
 }
 static void after_fork(void)
 {
-    pthread_mutex_unlock(&lock);
+    system_let_go(&lock);
 }
 static void in_child(void)
 {
-    pthread_mutex_init(&lock, NULL);
+    lock = (system_lock)SYSTEM_LOCK;
 }
-static void watch_forks(void)
+__attribute__((constructor)) static void watch_forks(void)
 {
-    pthread_atfork(before_fork, after_fork, in_child);
+    system_watch_forks(before_fork, after_fork, in_child);
 }
 
 void *batten_allocate(size_t bytes)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, watch_forks);
     if (bytes > PTRDIFF_MAX / 2)
         return NULL;
     size_t size = bytes;
     const size_t class = class_of(&size);
 
-    pthread_mutex_lock(&lock);
+    system_take(&lock);
     struct block *p = spare[class];
     if (p) {
         SHOW(p, sizeof *p);
         spare[class] = p->next;
         stats.reused++;
     }
-    pthread_mutex_unlock(&lock);
+    system_let_go(&lock);
 
     const int reused = p != NULL;
     if (!p)
@@ -138,13 +117,13 @@ void *batten_allocate(size_t bytes)
     if (!p)
         return NULL;
 
-    pthread_mutex_lock(&lock);
+    system_take(&lock);
     stats.requests++;
     stats.reserved += reused ? 0 : size;
     stats.allocated += size;
     if (stats.allocated > stats.peak)
         stats.peak = stats.allocated;
-    pthread_mutex_unlock(&lock);
+    system_let_go(&lock);
     HIDE(p, size);
     SHOW(p, bytes);
     return p;
@@ -156,12 +135,12 @@ void batten_release(void *block, size_t bytes)
     size_t size = bytes;
     const size_t class = class_of(&size);
     SHOW(p, sizeof *p);
-    pthread_mutex_lock(&lock);
+    system_take(&lock);
     p->next = spare[class];
     spare[class] = p;
     stats.allocated -= size;
     HIDE(p, size);
-    pthread_mutex_unlock(&lock);
+    system_let_go(&lock);
 }
 
 void batten_empty_cache(void)
@@ -169,14 +148,14 @@ void batten_empty_cache(void)
     for (size_t class = 0; class < CLASSES; class++) {
         const size_t size =
             class < STEPS ? (class + 1) * ALIGNMENT : (STEPS + class % STEPS + 1) << (class / STEPS + 5);
-        pthread_mutex_lock(&lock);
+        system_take(&lock);
         struct block *p = spare[class];
         spare[class] = NULL;
         for (struct block *q = p; q; q = q->next) {
             SHOW(q, sizeof *q);
             stats.reserved -= size;
         }
-        pthread_mutex_unlock(&lock);
+        system_let_go(&lock);
         while (p) {
             struct block *const next = p->next;
             give_back(p, size);
@@ -187,8 +166,8 @@ void batten_empty_cache(void)
 
 batten_memory batten_memory_stats(void)
 {
-    pthread_mutex_lock(&lock);
+    system_take(&lock);
     const batten_memory now = stats;
-    pthread_mutex_unlock(&lock);
+    system_let_go(&lock);
     return now;
 }

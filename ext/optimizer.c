@@ -27,9 +27,9 @@
  *
  * The loops are written so that each element costs one root and one division at
  * most: then they wait for memory, and for nothing else. */
+#include "generic.h"
 #include "group.h"
 #include <string.h>
-#include <tgmath.h>
 
 /* Neighbouring elements of one tensor, and what its group does with them. */
 typedef struct {

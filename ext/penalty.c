@@ -5,9 +5,9 @@
  *
  * (Hoerl & Kennard 1970, Tibshirani 1996, Zou & Hastie 2005; Yuan & Lin 2006).  A gradient is added to what
  * is there already, where add[k] says so: that of the loss, which then need not be read a second time. */
+#include "generic.h"
 #include "group.h"
 #include "sum.h"
-#include <tgmath.h>
 
 /* ---- each weight by itself ---- */
 

@@ -21,10 +21,10 @@
 #include <sched.h>
 #endif
 #include "batten.h"
+#include "system.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #ifdef __linux__
 
@@ -33,7 +33,7 @@ enum { NAME = 1024, LINE = 4 * NAME };
 static int affinity(void)
 {
     cpu_set_t set;
-    return sched_getaffinity(0, sizeof set, &set) ? (int)sysconf(_SC_NPROCESSORS_ONLN) : CPU_COUNT(&set);
+    return sched_getaffinity(0, sizeof set, &set) ? system_processors() : CPU_COUNT(&set);
 }
 
 /* Reads as many numbers of folder/name as there are, at most two. */
@@ -130,17 +130,17 @@ static int quota(const char *root)
 static int cores(const char *root)
 {
     int found = 0;
-    const long online = sysconf(_SC_NPROCESSORS_ONLN);
-    for (long i = 0, seen = 0; seen < online && i < 4096; i++) {
+    const int online = system_processors();
+    for (int i = 0, seen = 0; seen < online && i < 4096; i++) {
         char folder[LINE];
         double first, next;
-        snprintf(folder, sizeof folder, "%s/sys/devices/system/cpu/cpu%ld/topology", root, i);
+        snprintf(folder, sizeof folder, "%s/sys/devices/system/cpu/cpu%d/topology", root, i);
         if (!numbers(folder, "thread_siblings_list", &first, &next))
             continue;
         seen++;
-        found += first == (double)i;
+        found += first == i;
     }
-    return found ? found : (int)online;
+    return found ? found : online;
 }
 
 batten_processors batten_count_processors(const char *root)
@@ -153,7 +153,7 @@ batten_processors batten_count_processors(const char *root)
 batten_processors batten_count_processors(const char *root)
 {
     (void)root;
-    const int online = (int)sysconf(_SC_NPROCESSORS_ONLN);
+    const int online = system_processors();
     return (batten_processors){online, 0, online};
 }
 

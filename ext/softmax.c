@@ -26,7 +26,7 @@ enum { COST = 16 }; /* an exponential in elementary operations, or so */
 /* A NaN wins, so that it spreads over its row. */
 static inline real larger(real m, real x)
 {
-    return (x > m) | (x != x) ? x : m;
+    return ((x > m) | (x != x)) ? x : m;
 }
 
 static real row_max(const real *x, size_t cols)

@@ -22,14 +22,13 @@
  * the team that this thread had before.  So a thread that forks sends its team home
  * first, in 40 us, and parent and child start others when they need them: teams of
  * whoever shares the runtime as well, which is why forks are watched from the beginning.
- * Where that cannot be done, a forked child runs serially. */
+ * Where that cannot be done, a forked child runs serially; so it does with LLVM's runtime,
+ * whose children have been seen to hang where scikit-learn had computed in their parent. */
 #include "batten.h"
-#include <pthread.h>
+#include "system.h"
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
-#include <unistd.h>
 #ifdef _OPENMP
 #include <omp.h>
 #endif
@@ -49,18 +48,15 @@ static int default_threads(void)
     return least > 0 ? least : 1;
 }
 
-static void ask_once(void)
-{
-    int none = 0;
-    atomic_compare_exchange_strong(&threads, &none, default_threads());
-}
-
 int batten_threads(void)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, ask_once);
+    int n = atomic_load(&threads);
+    if (n == 0) { /* whoever asks or sets it first has it so for all */
+        const int found = default_threads();
+        n = atomic_compare_exchange_strong(&threads, &n, found) ? found : n;
+    }
 #ifdef _OPENMP
-    return atomic_load(&serial) ? 1 : atomic_load(&threads);
+    return atomic_load(&serial) ? 1 : n;
 #else
     return 1;
 #endif
@@ -87,7 +83,7 @@ static void in_child(void)
 
 __attribute__((constructor)) static void watch_forks(void)
 {
-    pthread_atfork(before_fork, NULL, in_child);
+    system_watch_forks(before_fork, NULL, in_child);
 }
 
 /* ---- teams ---- */
@@ -105,13 +101,6 @@ static _Thread_local struct {
     size_t work;
 } region;
 
-static long long now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000000000LL + t.tv_nsec;
-}
-
 void batten_stay_alone(void)
 {
     alone = 1;
@@ -119,7 +108,6 @@ void batten_stay_alone(void)
 
 void batten_set_threads(int n)
 {
-    batten_threads();
     atomic_store(&threads, n);
     atomic_store(&resume, 0); /* who sets the number wants it to be tried */
     atomic_store(&pause_length, 0);
@@ -139,7 +127,7 @@ static int room_for(int more)
         fclose(f);
     }
 #endif
-    return running == 0 || running + more <= sysconf(_SC_NPROCESSORS_ONLN);
+    return running == 0 || running + more <= system_processors();
 }
 
 /* WORTH elementary operations (one element of y = x + z each) take about 4 us on one
@@ -156,7 +144,7 @@ int batten_team(size_t work)
     if (n == 1)
         return 1;
     region.work = work;
-    region.began = now();
+    region.began = system_time();
     if (region.began < atomic_load_explicit(&resume, memory_order_relaxed))
         return 1;
     if (region.began < atomic_load_explicit(&patience, memory_order_relaxed)) {
@@ -172,7 +160,7 @@ int batten_team(size_t work)
 void batten_dismiss(void)
 {
     /* A nanosecond an operation is eight times what one thread takes. */
-    const long long end = now(), took = end - region.began;
+    const long long end = system_time(), took = end - region.began;
     if (took < LATE + (long long)region.work)
         return;
     const long long before = atomic_load(&pause_length), since = end - atomic_load(&resume);

@@ -2,7 +2,6 @@
 #include "tile.h"
 #include "elementary.h"
 #include <string.h>
-#include <tgmath.h>
 
 static inline void ask(struct ahead *next)
 {

@@ -27,7 +27,7 @@ def test_blocks_are_aligned_and_waste_at_most_an_eighth(n):
     assert x.ctypes.data % 64 == 0
     assert size >= n
     assert size - n <= max(n / 8, 64)
-    if n >= 2 << 20:
+    if n >= 2 << 20 and os.name == "posix":
         assert x.ctypes.data % (2 << 20) == 0
     del x
     assert allocated() == before
@@ -148,7 +148,7 @@ def test_threads_share_the_pool():
 @pytest.mark.filterwarnings("ignore:This process.*multi-threaded:DeprecationWarning")
 def test_a_forked_child_computes_after_a_parallel_region(threads):
     threads(4)
-    team = kernels.get_num_threads()  # one without OpenMP
+    team = kernels.get_num_threads() if kernels.openmp() == "libgomp" else 1
     x = np.ones((1000, 1000), np.float32)
     kernels.add(kernels.empty_like(x), x, x)  # the parent has a team now
     stop = threading.Event()

@@ -74,6 +74,7 @@ needs_libgomp = pytest.mark.skipif(kernels.openmp() != "libgomp", reason="about 
 )
 def test_processes_have_their_parents_bits_and_threads(tmp_path, alone, method):
     """The parent has trained before, and goes on; its child has a child, and there is a pool."""
+    alone_in_it = method == "fork" and kernels.openmp() != "libgomp"  # threads.c says why
     code = f"""
     def child(results, generations):
         results.put((train(), batten.get_num_threads()))
@@ -94,7 +95,7 @@ def test_processes_have_their_parents_bits_and_threads(tmp_path, alone, method):
         start(results, 2)
         for _ in range(2):
             digest, threads = results.get()
-            assert threads == batten.get_num_threads()
+            assert threads == (1 if {alone_in_it} else batten.get_num_threads())
             print(digest)
         print(train())
         with context.Pool(2) as pool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import errno
+import itertools
 import json
 import os
 import random
@@ -442,6 +443,28 @@ def test_content_is_on_the_disk_before_the_name(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "replace", lambda a, b: (calls.append("replace"), replace(a, b))[1])
     batten.save(1, tmp_path / "file")
     assert calls == [("fsync", (tmp_path / "file").stat().st_size), "replace", ("fsync", True)]
+
+
+def test_a_file_that_someone_has_open_for_a_moment(tmp_path, monkeypatch):
+    """Windows refuses to replace it; one that is open for good is left as it was."""
+    batten.save("old", tmp_path / "file")
+    replace, refused = os.replace, []
+
+    def refuse(a, b):
+        refused.append(a)
+        if len(refused) != 4:
+            raise PermissionError(errno.EACCES, "Access is denied", b)
+        replace(a, b)
+
+    monkeypatch.setattr(os, "replace", refuse)
+    batten.save("new", tmp_path / "file")
+    assert len(refused) == 4 and batten.load(tmp_path / "file") == "new"
+    clock = itertools.count(step=0.3)
+    monkeypatch.setattr(batten.serialization.time, "monotonic", lambda: next(clock))
+    with pytest.raises(PermissionError):
+        batten.save("newer", tmp_path / "file")
+    assert len(refused) == 8 and batten.load(tmp_path / "file") == "new"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_place_that_is_tidied_up_before_it_is_locked(tmp_path, monkeypatch):

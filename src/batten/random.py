@@ -60,7 +60,8 @@ def in_child() -> None:
     turn = threading.Lock()
 
 
-os.register_at_fork(after_in_child=in_child)
+if hasattr(os, "register_at_fork"):  # Windows has no forks
+    os.register_at_fork(after_in_child=in_child)
 
 
 class Generator:

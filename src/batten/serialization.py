@@ -22,11 +22,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import re
 import stat
+import time
 import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO, NoReturn
@@ -35,6 +35,9 @@ import numpy as np
 
 from . import dtypes
 from .autograd import Variable, wrap
+
+with contextlib.suppress(ImportError):  # Windows has none, and opens no folder that could be locked
+    import fcntl
 
 __all__ = ["CheckpointError", "load", "save"]
 
@@ -321,7 +324,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         os.chmod(temporary, mode)  # the block may have put another file there
         with open(temporary, "ab") as file:
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        take_place(temporary, path)
     # The name, too, is to survive a power failure; not every file system can promise it.
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
@@ -329,6 +332,20 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def take_place(temporary: str, path: str) -> None:
+    """Windows refuses it while anyone has either file open, as those have that look for viruses: so it is tried for a
+    second."""
+    deadline = time.monotonic() + 1
+    while True:
+        try:
+            os.replace(temporary, path)
+            return
+        except PermissionError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.01)
 
 
 @contextlib.contextmanager
@@ -347,7 +364,7 @@ def workplace(folder: str) -> Iterator[str]:
         except (BlockingIOError, FileNotFoundError):
             continue  # it was tidied up before it was locked
         except OSError:
-            pass  # there are no locks on this file system, and so nothing is tidied up
+            pass  # there are no locks on this file system, nor on Windows, and so nothing is tidied up
         break
     try:
         yield place

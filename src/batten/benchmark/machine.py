@@ -22,7 +22,7 @@ def describe() -> dict[str, Any]:
         "openmp": kernels.openmp(),
         "system": platform.system(),
         "python": platform.python_version(),
-        "load": os.getloadavg()[0],
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0,
         "used_by_others": used_by_others(),
     }
 

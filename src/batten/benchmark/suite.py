@@ -227,7 +227,7 @@ class Worker:
         """A turn of a case, or None where the framework has none or is no longer there."""
         if self.process.returncode is not None:
             return None
-        self.process.send_signal(signal.SIGCONT)
+        self.let_run(True)
         with contextlib.suppress(BrokenPipeError):
             print(
                 json.dumps({"case": [table, row], "seconds": seconds, "last": last}),
@@ -242,11 +242,16 @@ class Worker:
         line = self.process.stdout.readline()
         if not line:
             raise WorkerError(self.last_words())
-        self.process.send_signal(signal.SIGSTOP)
+        self.let_run(False)
         answer = json.loads(line)
         if answer and "error" in answer:
             raise WorkerError(answer["error"])
         return answer
+
+    def let_run(self, yes: bool) -> None:
+        """On Windows, where nothing stops a process, they all run."""
+        if hasattr(signal, "SIGSTOP"):
+            self.process.send_signal(signal.SIGCONT if yes else signal.SIGSTOP)
 
     def last_words(self) -> str:
         code = self.process.wait()

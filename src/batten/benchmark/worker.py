@@ -17,13 +17,17 @@ import gc
 import importlib
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+resource: Any = None
+with suppress(ImportError):  # Windows has none, and says nothing of pages
+    import resource
 
 WARM = 0.01  # seconds at a turn's beginning that do not count, as caches fill
 SAMPLE = 0.0005  # seconds that a sample takes at least, so that reading the clock costs nothing
@@ -117,11 +121,11 @@ def turn(run: Callable[[], Any], seconds: float) -> dict[str, Any]:
 
 
 def page_faults() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt if resource else 0
 
 
 def peak_memory() -> int:
-    """The most bytes that this process has held.
+    """The most bytes that this process has held, or 0 where the system does not tell.
 
     Linux's own count where there is one: getrusage counts in what the process was before it
     became this program, a copy of its parent.
@@ -130,6 +134,8 @@ def peak_memory() -> int:
         status = Path("/proc/self/status").read_text()
         return 1024 * int(status.split("VmHWM:")[1].split()[0])
     except (OSError, IndexError):
+        if resource is None:
+            return 0
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
