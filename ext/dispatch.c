@@ -5,6 +5,7 @@
  * instruction set.  The processor is looked at once.  This file is compiled for
  * the lowest processor, as it runs before anything is known. */
 #include "batten.h"
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -29,7 +30,12 @@ static const struct variant {
 #endif
 };
 enum { VARIANTS = sizeof variants / sizeof *variants };
-static const struct variant *chosen = variants;
+static const struct variant *_Atomic chosen = variants; /* constant tables: any order of memory will do */
+
+static const struct variant *choice(void)
+{
+    return atomic_load_explicit(&chosen, memory_order_relaxed);
+}
 
 #ifdef _MSC_VER /* where clang does not ask for the library that knows processors by itself */
 #pragma comment(lib, "clang_rt.builtins-x86_64.lib")
@@ -54,7 +60,7 @@ int batten_set_isa(const char *name, char *message, size_t size)
         if (name && strcmp(name, variants[i].isa))
             continue;
         if (runs(i)) {
-            chosen = &variants[i];
+            atomic_store_explicit(&chosen, &variants[i], memory_order_relaxed);
             return 0;
         }
         if (name) {
@@ -68,7 +74,7 @@ int batten_set_isa(const char *name, char *message, size_t size)
 
 const char *batten_isa(void)
 {
-    return chosen->isa;
+    return choice()->isa;
 }
 
 const char *batten_isas(size_t i)
@@ -91,6 +97,6 @@ const char *batten_kernel_name(size_t i)
 #define BATTEN_KERNEL(name, parameters, arguments)                  \
     void batten_##name(batten_dtype type, BATTEN_UNWRAP parameters) \
     {                                                               \
-        chosen->tables[type]->name arguments;                       \
+        choice()->tables[type]->name arguments;                     \
     }
 #include "kernels.def"

@@ -613,6 +613,7 @@ def test_ctrl_c_gets_through_while_a_batch_is_waited_for():
     released, heard = threading.Event(), []
 
     def interrupt():
+        time.sleep(0.01)  # by then it is: Python hears of what comes right before it waits only afterwards
         os.kill(os.getpid(), signal.SIGINT)
         heard.append(released.wait(PATIENCE))
 

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from batten import _kernels as kernels
+from cases import activation, elementwise
+from trials import trials
 
 # Rows of several pieces and a part of a chunk, rows of one element, and many axes.
 SHAPES = [(3, 5001), (5001, 3), (2, 1, 4099), (7, 3, 2, 5, 11), (1025,), ()]
@@ -79,3 +81,19 @@ def test_a_repeated_operand_that_changes_from_row_to_row(dtype, isa):
     np.testing.assert_array_equal(kernels.add(np.zeros((700, 13), dtype), column, row), column + row)
     wide = np.zeros((700, 2049), dtype)
     np.testing.assert_array_equal(kernels.mul(wide, column, np.ones(2049, dtype)), column + np.zeros(2049, dtype))
+
+
+@trials("name", sorted(elementwise.CASES | activation.CASES))
+def test_the_bits_of_an_element_do_not_depend_on_its_place(name, rng, dtype, isa):
+    """Left-over elements are filled up to a vector; what is cut off before or behind them changes nothing."""
+    case = (elementwise.CASES | activation.CASES)[name](rng, dtype, "odd")
+    arrays = [a for a in case.arguments if isinstance(a, np.ndarray)]
+    scalars = [a for a in case.arguments if not isinstance(a, np.ndarray)]
+    shape = np.broadcast_shapes(*(a.shape for a in arrays))
+    flat = [np.broadcast_to(a, shape).flatten() for a in arrays]
+    case.function(*flat, *scalars, **case.options)
+    for begin, end in [(0, n) for n in (1, 2, 3, 5, 9, 15, 31, 63)] + [(k, flat[0].size) for k in (1, 2, 7, 16, 100)]:
+        part = [a[begin:end].copy() for a in flat]
+        part[0][...] = 0
+        case.function(*part, *scalars, **case.options)
+        assert part[0].tobytes() == flat[0][begin:end].tobytes(), (begin, end)

@@ -68,6 +68,21 @@ def test_loops_of_options_against_numpy(variant, dtype, isa, rng):
         VARIANTS[variant](rng, dtype, size).check(dtype)
 
 
+# A step of each optimizer, of weights, gradients, two states and a count.
+STEPS = (
+    lambda w, g, a, b, t: kernels.sgd(w, g, None, None, 0.1),
+    lambda w, g, a, b, t: kernels.sgd(w, g, a, None, 0.1, 0.9),
+    lambda w, g, a, b, t: kernels.nesterov(w, g, a, 0.1, 0.9),
+    lambda w, g, a, b, t: kernels.adam(w, g, a, b, None, t, 0.1, 0.9, 0.99, 1e-8, weight_decay=0.5, decoupled=True),
+    lambda w, g, a, b, t: kernels.nadam(w, g, a, b, [np.ones_like(t[0])], t, 0.1, 0.9, 0.99, 1e-8, 4e-3),
+    lambda w, g, a, b, t: kernels.radam(w, g, a, b, t, 0.1, 0.9, 0.99, 1e-8),
+    lambda w, g, a, b, t: kernels.adamax(w, g, a, b, t, 0.1, 0.9, 0.99, 1e-8),
+    lambda w, g, a, b, t: kernels.rmsprop(w, g, a, None, b, t, 0.1, 0.9, 1e-8),
+    lambda w, g, a, b, t: kernels.adagrad(w, g, a, t, 0.1, 0, 1e-8),
+    lambda w, g, a, b, t: kernels.adadelta(w, g, a, b, t, 1.0, 0.9, 1e-6),
+)
+
+
 def test_together_and_alone_are_the_same(dtype, isa, rng, threads):
     """Tensors about as long as lines and blocks, empty ones among them, on two threads and each by itself."""
     sizes = [0, 1, 63, 64, 65, 0, 4095, 4096, 4097, 0, 3, 8191, 9000, *[7] * 700, 20_000, 0]
@@ -92,20 +107,31 @@ def test_together_and_alone_are_the_same(dtype, isa, rng, threads):
         assert [x.tobytes() for x in together] == [x.tobytes() for x in by_itself]
 
 
+def test_the_bits_of_an_element_do_not_depend_on_its_place(dtype, isa, rng):
+    """Left-over elements are filled up to a vector; what is cut off before or behind them changes nothing."""
+    size = 2 * 67
+
+    def steps(part):
+        """What three steps of each optimizer make of a part of the numbers."""
+        made = []
+        for call in STEPS:
+            w, a, b = (x[part].copy() for x in (weights, firsts, squares))
+            count = np.array(2, np.float32)
+            for _ in range(3):
+                call([w], [grads[part].copy()], [a], [b], [count])
+            made += [w, a, b]
+        return np.array(made)
+
+    weights, grads, firsts = (rng.standard_normal(size).astype(dtype) for _ in range(3))
+    squares = firsts**2
+    whole = steps(slice(0, size))
+    for part in [slice(0, n) for n in (1, 2, 3, 5, 15, 17, 31, 67)] + [slice(k, size) for k in (1, 3, 8, 13, 66, 133)]:
+        assert steps(part).tobytes() == np.ascontiguousarray(whole[:, part]).tobytes(), part
+
+
 def test_an_infinite_weight_stays_without_weight_decay(dtype, isa):
     """As in PyTorch: 0 times it is not added to the gradient."""
-    for call in (
-        lambda w, g, a, b, t: kernels.sgd(w, g, None, None, 0.1),
-        lambda w, g, a, b, t: kernels.sgd(w, g, a, None, 0.1, 0.9),
-        lambda w, g, a, b, t: kernels.nesterov(w, g, a, 0.1, 0.9),
-        lambda w, g, a, b, t: kernels.adam(w, g, a, b, None, t, 0.1, 0.9, 0.99, 1e-8, weight_decay=0.5, decoupled=True),
-        lambda w, g, a, b, t: kernels.nadam(w, g, a, b, [np.ones_like(t[0])], t, 0.1, 0.9, 0.99, 1e-8, 4e-3),
-        lambda w, g, a, b, t: kernels.radam(w, g, a, b, t, 0.1, 0.9, 0.99, 1e-8),
-        lambda w, g, a, b, t: kernels.adamax(w, g, a, b, t, 0.1, 0.9, 0.99, 1e-8),
-        lambda w, g, a, b, t: kernels.rmsprop(w, g, a, None, b, t, 0.1, 0.9, 1e-8),
-        lambda w, g, a, b, t: kernels.adagrad(w, g, a, t, 0.1, 0, 1e-8),
-        lambda w, g, a, b, t: kernels.adadelta(w, g, a, b, t, 1.0, 0.9, 1e-6),
-    ):
+    for call in STEPS:
         w, count = np.array([-np.inf, 1, np.inf] * 11, dtype), np.zeros((), np.float32)
         states = [np.zeros_like(w) for _ in range(2)]
         call([w], [np.ones_like(w)], [states[0]], [states[1]], [count])

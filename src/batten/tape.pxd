@@ -22,8 +22,6 @@ cdef class Gradients:
     cdef object add(self, object node, object index, object array, object own)
     cdef object own(self, object edge)
 
-cdef Py_ssize_t latest
-
 cpdef object wrap(object array)
 cdef object record(object operation, tuple inputs, tuple outputs)
 cdef object check(object operation)

@@ -13,12 +13,15 @@ is passed on), and lets go of each operation as it passes.
 This file is plain Python, and runs as such.  The build also compiles it, since every
 operation of every step passes through here: `tape.pxd` gives `Variable`, `Node` and
 `Gradients` fields in C, and the annotations of local variables say where they are met.
+Where threads run without the interpreter's lock, they keep Python's slots: what one
+thread reads of a field in C may be gone when another has written it.
 """
 
 from __future__ import annotations
 
 import heapq
 import inspect
+import itertools
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -60,7 +63,7 @@ class Recorded:
         recording.enabled = self.before.pop()
 
 
-latest = 0  # the number of the operation that was recorded last
+numbers = itertools.count(1)  # of operations as they are recorded; no two threads get the same
 LATE = 1 << 62  # what is taken from the number of one that goes backward after all others
 RESULT, EVERY_INPUT = -1, -2  # what else than an input's position a kept slot may stand for
 FLOATS = (np.dtype("float32"), np.dtype("float64"))  # what has gradients
@@ -232,14 +235,12 @@ class Operation(Node):
 
 def record(operation: Any, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
     """Puts an operation on the tape, between its inputs and its outputs."""
-    global latest
     x: Variable
     y: Variable
     creator: Node
     node: Node = operation
     kind: Kind = node.kind
-    latest += 1
-    node.sequence = latest
+    node.sequence = next(numbers)
     node.outputs = len(outputs)
     edges: list[Any] = []
     node.edges = edges
@@ -258,7 +259,7 @@ def record(operation: Any, inputs: Sequence[Any], outputs: Sequence[Any]) -> Non
                 )
             edges.append((creator, x.index))
     if kind.adds and not [x for x in inputs if x.creator is not None]:
-        node.sequence = latest - LATE
+        node.sequence -= LATE
     if kind.watched:
         versions: list[Any] = []
         node.versions = versions

@@ -1,4 +1,5 @@
 # cython: language_level=3, binding=False, boundscheck=False, wraparound=False, cdivision=True
+# cython: freethreading_compatible=True
 """The kernels, for NumPy arrays.
 
 Each wrapper checks its arrays, lets go of the interpreter lock and calls C; there
@@ -8,6 +9,7 @@ of an array before one of the checks below has looked at it.
 """
 
 cimport capi
+cimport cython
 cimport numpy as cnp
 from capi cimport batten_dtype, batten_images, batten_list, batten_loop, batten_product, batten_window
 from cpython.object cimport PyObject

@@ -157,7 +157,8 @@ cdef int separate(Span *spans, size_t n) except -1:
     return 0
 
 
-cdef size_t time = 0                            # goes on with each call of the next one
+cdef size_t time = 0                            # goes on with each call of the next one,
+cdef object turn = object()                     # which threads go through in turn, for nothing where Python has a lock
 
 
 cdef bint in_blocks_of_their_own(Span *spans, size_t n):
@@ -165,12 +166,13 @@ cdef bint in_blocks_of_their_own(Span *spans, size_t n):
     global time
     cdef PyObject *base
     cdef size_t i
-    time += 1
-    for i in range(n):
-        base = cnp.PyArray_BASE(<cnp.ndarray>spans[i].array)
-        if base is not NULL and type(<object>base) is cnp.ndarray:
-            base = cnp.PyArray_BASE(<cnp.ndarray>base)
-        if base is NULL or type(<object>base) is not Block or (<Block>base).seen == time:
-            return False
-        (<Block>base).seen = time
+    with cython.critical_section(turn):
+        time += 1
+        for i in range(n):
+            base = cnp.PyArray_BASE(<cnp.ndarray>spans[i].array)
+            if base is not NULL and type(<object>base) is cnp.ndarray:
+                base = cnp.PyArray_BASE(<cnp.ndarray>base)
+            if base is NULL or type(<object>base) is not Block or (<Block>base).seen == time:
+                return False
+            (<Block>base).seen = time
     return True

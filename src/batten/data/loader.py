@@ -18,6 +18,7 @@ from __future__ import annotations
 import itertools
 import operator
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -158,6 +159,7 @@ class DataLoader(Generic[T_co]):
         order = drawn(self._order, generator_of(seed, epoch, ORDER))
         jobs = itertools.islice(enumerate(order), begin, None)
         make: Callable[..., Any] = partial(self._make, seed, epoch)
+        interpreter_ends = sys.is_finalizing  # kept, as names of modules may be gone when it does
         if self.prefetch:
             threads = max(self.num_workers, 1)
             if self.worker_init_fn and self.num_workers:
@@ -171,7 +173,7 @@ class DataLoader(Generic[T_co]):
                     self.position += 1
                 yield batch
         finally:
-            if self._loop is loop:
+            if self._loop is loop and not interpreter_ends():
                 self.set_epoch(epoch + 1)
 
     def _make(self, seed: int, epoch: int, number: int, indices: Any) -> Any:
@@ -309,7 +311,7 @@ def ahead(
     """
     from concurrent.futures import Future, ThreadPoolExecutor  # which bring logging with them
 
-    process = os.getpid()
+    process, interpreter_ends = os.getpid(), sys.is_finalizing
     pool = ThreadPoolExecutor(threads, "batten-loader", kernels.stay_alone)
     waiting: deque[Future[Any]] = deque()
     try:
@@ -321,7 +323,8 @@ def ahead(
             if os.getpid() != process:
                 raise RuntimeError("this loop's threads are not in a forked process; begin another loop there")
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        if not interpreter_ends():  # which has waited for the threads by then
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def result_of(future: Any, timeout: float) -> Any:

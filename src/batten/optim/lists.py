@@ -3,7 +3,7 @@
 What is here is done for every parameter in every step: of small ones, that takes longer than the kernel does.
 
 This file is plain Python, and runs as such.  The build also compiles it, as it does tape.py;
-`lists.pxd` says where the fields of a `Variable` are met.
+`lists.pxd` says where the fields of a `Variable` are met, if it has any in C.
 """
 
 from __future__ import annotations
