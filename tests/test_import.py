@@ -69,3 +69,12 @@ def test_version():
     assert batten.__version__ == expected
     with pytest.raises(AttributeError, match="module 'batten' has no attribute 'nothing'"):
         batten.nothing  # noqa: B018
+
+
+def test_the_version_is_in_one_place():
+    """meson.build has it; pyproject.toml leaves it to that, and whoever cites batten to the installed one."""
+    stated = re.search(r"^project\(.*?version: '([^']+)'", (ROOT / "meson.build").read_text(), re.DOTALL | re.MULTILINE)
+    assert batten.__version__ == stated[1]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert "version" in project["dynamic"] and "version" not in project
+    assert not re.search("^version:", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
