@@ -10,8 +10,10 @@
  * thread.  So a region that took far longer than its work can is taken for such a
  * wait.  One may be an accident; after the next within a tenth of a second, kernels
  * stay on one thread for twice as long as it took, and when the team is tried again
- * and soon waits again, for twice as long as before, and so on.  Results are the same
- * for any team, so nobody can tell but by the clock.
+ * and soon waits again, for twice as long as before, and so on.  Before it is tried
+ * again, the system is asked whether there is room: threads that spin for 100 ms, as
+ * OpenBLAS's do after each product, are not met once more.  Results are the same for any
+ * team, so nobody can tell but by the clock.
  *
  * A thread may ask to stay alone, as one does that prepares what another trains with:
  * the other's team has all processors already.
@@ -25,6 +27,7 @@
 #include "batten.h"
 #include "system.h"
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #ifdef _OPENMP
 #include <omp.h>
@@ -85,9 +88,10 @@ __attribute__((constructor)) static void watch_forks(void)
 
 /* ---- teams ---- */
 
-/* Nanoseconds.  A pause, which may be nought, lasts from a late region to `resume`. */
-static atomic_llong resume, pause_length;
-enum { LATE = 1000000, ACCIDENT = 100000000, LONGEST_PAUSE = 250000000 };
+/* Nanoseconds.  A pause, which may be nought, lasts from a late region to `resume`; until
+ * `patience`, it is made longer by glances at a machine that has no room. */
+static atomic_llong resume, pause_length, patience;
+enum { LATE = 1000000, ACCIDENT = 100000000, LONGEST_PAUSE = 250000000, GLANCE = 1000000 };
 
 static _Thread_local int alone;
 
@@ -107,6 +111,23 @@ void batten_set_threads(int n)
     atomic_store(&threads, n);
     atomic_store(&resume, 0); /* who sets the number wants it to be tried */
     atomic_store(&pause_length, 0);
+    atomic_store(&patience, 0);
+}
+
+/* Whether so many more threads would find processors, of all that the machine has; true where nobody can say.
+ * Members that have just computed count, too, as long as they spin, and LLVM's do so for too long. */
+static int room_for(int more)
+{
+    int running = 0;
+#if defined(__linux__) && !defined(__clang__)
+    FILE *f = fopen("/proc/loadavg", "r"); /* 0.20 0.18 0.12 running/all newest */
+    if (f) {
+        if (fscanf(f, "%*s %*s %*s %d", &running) != 1)
+            running = 0;
+        fclose(f);
+    }
+#endif
+    return running == 0 || running + more <= system_processors();
 }
 
 /* WORTH elementary operations (one element of y = x + z each) take about 4 us on one
@@ -124,7 +145,16 @@ int batten_team(size_t work)
         return 1;
     region.work = work;
     region.began = system_time();
-    return region.began < atomic_load_explicit(&resume, memory_order_relaxed) ? 1 : n;
+    if (region.began < atomic_load_explicit(&resume, memory_order_relaxed))
+        return 1;
+    if (region.began < atomic_load_explicit(&patience, memory_order_relaxed)) {
+        if (!room_for(n - 1)) {
+            atomic_store(&resume, region.began + GLANCE);
+            return 1;
+        }
+        atomic_store(&patience, 0);
+    }
+    return n;
 }
 
 void batten_dismiss(void)
@@ -138,6 +168,7 @@ void batten_dismiss(void)
     length = length < LONGEST_PAUSE ? length : LONGEST_PAUSE;
     atomic_store(&pause_length, length);
     atomic_store(&resume, end + length);
+    atomic_store(&patience, length ? end + LONGEST_PAUSE : 0);
 }
 
 const char *batten_openmp(void)

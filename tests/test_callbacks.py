@@ -184,6 +184,7 @@ def test_learning_rates_of_all_groups():
 
 
 def test_progress(monkeypatch, capsys):
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
     small(progress=True)
     assert capsys.readouterr().err == ""  # no terminal
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
@@ -202,6 +203,7 @@ def test_progress(monkeypatch, capsys):
 
 def test_progress_ends_where_a_fit_does(monkeypatch, capsys):
     """A bar that stays open would have what comes next in its line, such as the traceback, and the next bar below."""
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     with pytest.raises(ZeroDivisionError) as failure:
         small(progress=True, callbacks=[At(2, lambda run: 1 / 0)])

@@ -9,11 +9,12 @@ from __future__ import annotations
 import queue
 import time
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 
 import pytest
 
-pytest.importorskip("ipykernel")
-pytest.importorskip("jupyter_client")
+if not (find_spec("ipykernel") and find_spec("jupyter_client")):  # which are not imported: this is no notebook
+    pytest.skip("needs ipykernel", allow_module_level=True)
 
 BEGIN = """
 %load_ext autoreload
