@@ -229,7 +229,7 @@ static inline __attribute__((always_inline)) void sum_tile(double *first, double
                                                            const enum terms terms, const struct dropped *d)
 {
     const size_t at = t.row * cols + t.column, joined = rows_in_one(cols), rows = t.height / joined,
-                 width = joined * t.width, step = joined * cols, vectors = width / LANES * LANES;
+                 width = joined * t.width, step = joined * cols;
     double of_joined[2][COLUMNS];
     double *const one = joined > 1 ? of_joined[0] : first, *const other = joined > 1 ? of_joined[1] : second;
     size_t j = 0;
@@ -238,8 +238,8 @@ static inline __attribute__((always_inline)) void sum_tile(double *first, double
         c->scale[k] = c->scale[k - t.width];
         c->shift[k] = c->shift[k - t.width];
     }
-    for (; j + STRIP <= vectors; j += STRIP)
-        sum_strip(one, other, x + at, dy + at, c, j, rows, step, j + 2 * STRIP <= vectors ? STRIP : rows * step - j,
+    for (; j + STRIP <= width; j += STRIP)
+        sum_strip(one, other, x + at, dy + at, c, j, rows, step, j + 2 * STRIP <= width ? STRIP : rows * step - j,
                   VECTORS, terms, d);
     for (; j < width; j += LANES)
         sum_strip(one, other, x + at, dy + at, c, smaller(j, width - LANES), rows, step, 0, 1, terms, d);
